@@ -1,0 +1,20 @@
+//! What travels on the bus: ids, frames, error codes and the two codecs.
+//!
+//! No runtime and no I/O: a codec turns one WebSocket message into one [`Frame`] and back, and
+//! refuses to know who sent it. Payloads stay opaque bytes on the way through.
+
+pub mod codec;
+pub mod error;
+pub mod frame;
+pub mod id;
+pub mod payload;
+pub mod trace;
+
+pub use error::{Code, ErrorBody, Origin};
+pub use frame::{
+    BindTrigger, Call, Delivery, Frame, FunctionSpec, Hello, HttpInvocation, Register, Rejected,
+    TriggerSpec, TriggerTypeSpec, Unregister, Welcome,
+};
+pub use id::{CallId, CallRef, SessionId};
+pub use payload::{Encoding, Payload};
+pub use trace::Trace;

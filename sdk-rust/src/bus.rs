@@ -1,0 +1,193 @@
+//! Calling functions.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use agentos_protocol::{Call, Code, Delivery, ErrorBody, Frame, Payload, Trace};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::oneshot;
+
+use crate::{CallStream, Peer, handler::TIMEOUT_DEFAULT};
+
+/// How much longer than the deadline a caller waits for the engine's word on it.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+
+/// A handle to the bus. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    peer: Peer,
+    /// Calls made through this handle end by then.
+    deadline: Option<Instant>,
+    trace: Trace,
+}
+
+impl Bus {
+    pub fn new(peer: Peer) -> Self {
+        Bus { peer, deadline: None, trace: Trace::default() }
+    }
+
+    pub(crate) fn nested(peer: Peer, deadline: Instant, trace: Trace) -> Self {
+        Bus { peer, deadline: Some(deadline), trace }
+    }
+
+    /// The same bus for work that outlives the call it came from: no inherited deadline.
+    pub fn detached(&self) -> Self {
+        Bus { deadline: None, ..self.clone() }
+    }
+
+    /// The same bus in another trace.
+    pub fn with_trace(&self, trace: Trace) -> Self {
+        Bus { trace, ..self.clone() }
+    }
+
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Calls `function` and waits for its result.
+    ///
+    /// # Errors
+    /// The function's error, or the engine's: `not_found`, `timeout`, `worker_lost`, `overloaded`.
+    pub async fn trigger<O: DeserializeOwned>(&self, function: &str, input: &(impl Serialize + Sync + ?Sized)) -> Result<O, ErrorBody> {
+        self.call(function).send(input).await
+    }
+
+    /// A call with options.
+    pub fn call(&self, function: &str) -> CallBuilder<'_> {
+        CallBuilder { bus: self, function: function.into(), timeout: None, metadata: None }
+    }
+}
+
+/// A call being put together.
+pub struct CallBuilder<'a> {
+    bus: &'a Bus,
+    function: Arc<str>,
+    timeout: Option<Duration>,
+    metadata: Option<Arc<str>>,
+}
+
+impl CallBuilder<'_> {
+    /// At most this long; a nested call never outlives its parent's deadline. Default 30 s, or
+    /// the parent's deadline.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// JSON text for the handler, beside the payload.
+    pub fn metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
+        self.metadata = Some(metadata.into());
+        self
+    }
+
+    /// Calls and waits for the result.
+    ///
+    /// # Errors
+    /// As [`Bus::trigger`]; `invalid_input` when the result is not of the shape of `O`.
+    pub async fn send<O: DeserializeOwned>(self, input: &(impl Serialize + Sync + ?Sized)) -> Result<O, ErrorBody> {
+        let function = Arc::clone(&self.function);
+        let result = self.send_payload(encode(input)?).await?;
+        decode(&function, &result)
+    }
+
+    /// Calls with bytes, and gets bytes back.
+    ///
+    /// # Errors
+    /// As [`Bus::trigger`].
+    pub async fn send_payload(self, payload: Payload) -> Result<Payload, ErrorBody> {
+        let (call, deadline) = self.build(payload, Delivery::Reply)?;
+        let peer = self.bus.peer.clone();
+        let (tell, outcome) = oneshot::channel();
+        let number = peer.start(call, Box::new(tell))?;
+        let _guard = Abandon { peer: &peer, number };
+        let gone = || ErrorBody::engine(Code::Unavailable, "the session closed");
+        if peer.link()?.keeps_deadlines() {
+            return outcome.await.unwrap_or_else(|_| Err(gone()));
+        }
+        match tokio::time::timeout_at((deadline + DEADLINE_GRACE).into(), outcome).await {
+            Ok(outcome) => outcome.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(ErrorBody::engine(Code::Timeout, "no outcome by the deadline, and no word from the engine")),
+        }
+    }
+
+    /// Calls for a stream of chunks.
+    ///
+    /// # Errors
+    /// When the call could not be sent; a failure of the function ends the stream instead.
+    pub fn stream(self, input: &(impl Serialize + ?Sized)) -> Result<CallStream, ErrorBody> {
+        let payload = encode(input)?;
+        self.stream_payload(payload)
+    }
+
+    /// As [`CallBuilder::stream`], with bytes.
+    ///
+    /// # Errors
+    /// When the call could not be sent.
+    pub fn stream_payload(self, payload: Payload) -> Result<CallStream, ErrorBody> {
+        let (call, _) = self.build(payload, Delivery::Stream)?;
+        let peer = self.bus.peer.clone();
+        let (waiter, chunks, outcome) = CallStream::waiter();
+        let number = peer.start(call, Box::new(waiter))?;
+        Ok(CallStream::new(peer, number, chunks, outcome))
+    }
+
+    /// Calls and does not wait; nobody hears of the outcome.
+    ///
+    /// # Errors
+    /// When the call could not be sent.
+    pub fn void(self, input: &(impl Serialize + ?Sized)) -> Result<(), ErrorBody> {
+        let payload = encode(input)?;
+        let (call, _) = self.build(payload, Delivery::Void)?;
+        self.bus.peer.send(Frame::Call(Box::new(call)))
+    }
+
+    fn build(&self, payload: Payload, delivery: Delivery) -> Result<(Call, Instant), ErrorBody> {
+        let now = Instant::now();
+        let parent = self.bus.deadline;
+        let own = self.timeout.or(if parent.is_none() { Some(TIMEOUT_DEFAULT) } else { None });
+        let deadline = match (own.map(|timeout| now + timeout), parent) {
+            (Some(own), Some(parent)) => own.min(parent),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => now + TIMEOUT_DEFAULT,
+        };
+        let left = deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return Err(ErrorBody::caller(Code::Timeout, "the deadline passed before the call was made"));
+        }
+        let mut call = Call::new(None, Arc::clone(&self.function), payload);
+        call.delivery = delivery;
+        call.timeout_ms = Some(u32::try_from(left.as_millis().max(1)).unwrap_or(u32::MAX));
+        call.trace = self.bus.trace.clone();
+        call.metadata.clone_from(&self.metadata);
+        Ok((call, deadline))
+    }
+}
+
+/// Tells the callee when its caller stops waiting: the future was dropped.
+struct Abandon<'a> {
+    peer: &'a Peer,
+    number: u64,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.peer.abandon(self.number);
+    }
+}
+
+fn encode(input: &(impl Serialize + ?Sized)) -> Result<Payload, ErrorBody> {
+    Payload::encode(input).map_err(|error| ErrorBody::caller(Code::InvalidInput, format!("the input has no JSON form: {error}")))
+}
+
+fn decode<O: DeserializeOwned>(function: &str, payload: &Payload) -> Result<O, ErrorBody> {
+    let mut text = serde_json::Deserializer::from_slice(payload.text());
+    serde_path_to_error::deserialize(&mut text).map_err(|error| {
+        ErrorBody::worker(Code::InvalidInput, format!("the result of `{function}` has another shape than expected: {error}"))
+    })
+}

@@ -1,0 +1,243 @@
+//! The low-level rim of a handler: one [`Invocation`] in, exactly one outcome out.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use agentos_protocol::{Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Bus, Peer, stream::STREAM_WINDOW_CHUNKS};
+
+/// Deadline of a call that names none (`design.md` §5).
+pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Runs a function. Typed handlers are made from closures by [`crate::Registrar`].
+pub trait Handler: Send + Sync + 'static {
+    /// Takes the call and returns at once; the work goes on elsewhere.
+    fn start(&self, invocation: Invocation);
+}
+
+/// One call to be answered. Dropped unanswered, it answers `failed` by itself.
+pub struct Invocation {
+    peer: Peer,
+    call: Call,
+    running: Arc<Running>,
+    deadline: Instant,
+    answered: bool,
+}
+
+impl Invocation {
+    pub(crate) fn new(peer: Peer, call: Call) -> Self {
+        let running = Arc::new(Running::default());
+        if let Some(reference) = &call.call {
+            peer.track(reference, Arc::clone(&running));
+        }
+        let timeout = call.timeout_ms.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
+        Invocation { peer, call, running, deadline: Instant::now() + timeout, answered: false }
+    }
+
+    pub fn function(&self) -> &Arc<str> {
+        &self.call.function
+    }
+
+    pub fn payload(&self) -> &Payload {
+        &self.call.payload
+    }
+
+    /// The call as it came.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// When the caller stops waiting.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// True when the caller takes chunks.
+    pub fn wants_stream(&self) -> bool {
+        self.call.delivery == Delivery::Stream
+    }
+
+    /// A bus handle whose calls inherit this call's deadline and trace.
+    pub fn bus(&self) -> Bus {
+        Bus::nested(self.peer.clone(), self.deadline, self.call.trace.clone())
+    }
+
+    /// Fires when the caller gave up, or the session is gone.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.running.cancelled.clone()
+    }
+
+    pub(crate) fn running(&self) -> Arc<Running> {
+        Arc::clone(&self.running)
+    }
+
+    /// Sends a chunk for which credit was taken.
+    pub(crate) fn chunker(&self) -> Option<Chunker> {
+        let call = self.call.call.clone()?;
+        Some(Chunker { peer: self.peer.clone(), call, running: Arc::clone(&self.running) })
+    }
+
+    /// Answers the call.
+    pub fn reply(mut self, outcome: Result<Payload, ErrorBody>) {
+        self.answer(outcome);
+    }
+
+    fn answer(&mut self, outcome: Result<Payload, ErrorBody>) {
+        self.answered = true;
+        let Some(call) = self.call.call.take() else { return };
+        self.peer.untrack(&call);
+        let function = Arc::clone(&self.call.function);
+        if let Err(error) = self.peer.send(Frame::Reply { call: call.clone(), function: Arc::clone(&function), outcome }) {
+            tracing::warn!(%function, %error, "a result could not be sent");
+            // A full outbox or an oversized result: the caller must still hear something.
+            let _ = self.peer.send(Frame::Reply { call, function, outcome: Err(error) });
+        }
+    }
+}
+
+impl Drop for Invocation {
+    fn drop(&mut self) {
+        if !self.answered {
+            let outcome = if self.running.cancelled.is_cancelled() {
+                ErrorBody::worker(Code::Cancelled, "the call was cancelled")
+            } else {
+                ErrorBody::worker(Code::Failed, "the handler ended without an answer")
+            };
+            self.answer(Err(outcome));
+        }
+    }
+}
+
+/// Sends the chunks of one streamed result.
+#[derive(Clone)]
+pub(crate) struct Chunker {
+    peer: Peer,
+    call: CallRef,
+    running: Arc<Running>,
+}
+
+impl Chunker {
+    /// Waits for credit, then sends.
+    pub(crate) async fn send(&self, payload: Payload) -> Result<(), ErrorBody> {
+        tokio::select! {
+            () = self.running.credit.take() => self.peer.send(Frame::Chunk { call: self.call.clone(), payload }),
+            () = self.running.cancelled.cancelled() => Err(ErrorBody::caller(Code::Cancelled, "the caller is gone")),
+        }
+    }
+
+    /// Sends if there is credit; gives the payload back if there is none.
+    #[cfg(feature = "remote")]
+    pub(crate) fn try_send(&self, payload: Payload) -> Result<bool, ErrorBody> {
+        if self.running.cancelled.is_cancelled() {
+            return Err(ErrorBody::caller(Code::Cancelled, "the caller is gone"));
+        }
+        if !self.running.credit.try_take() {
+            return Ok(false);
+        }
+        self.peer.send(Frame::Chunk { call: self.call.clone(), payload }).map(|()| true)
+    }
+}
+
+/// What may happen to a handler from outside while it runs.
+#[derive(Default)]
+pub(crate) struct Running {
+    pub(crate) cancelled: CancellationToken,
+    pub(crate) credit: Credit,
+    /// Told of cancellation and of new credit; the bindings put an event in their mailbox.
+    pub(crate) watch: Mutex<Option<Watch>>,
+}
+
+pub(crate) type Watch = Box<dyn Fn(Change) + Send + Sync>;
+
+/// See [`Running::watch`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    Cancelled,
+    Credit,
+}
+
+impl Running {
+    pub(crate) fn cancel(&self) {
+        if self.cancelled.is_cancelled() {
+            return;
+        }
+        self.cancelled.cancel();
+        self.tell(Change::Cancelled);
+    }
+
+    pub(crate) fn grant(&self, chunks: u32) {
+        self.credit.add(chunks);
+        self.tell(Change::Credit);
+    }
+
+    fn tell(&self, change: Change) {
+        if let Some(watch) = &*self.watch.lock() {
+            watch(change);
+        }
+    }
+}
+
+/// Chunks that may still be sent.
+pub(crate) struct Credit {
+    chunks: Mutex<u32>,
+    more: Notify,
+}
+
+impl Default for Credit {
+    fn default() -> Self {
+        Credit { chunks: Mutex::new(STREAM_WINDOW_CHUNKS), more: Notify::new() }
+    }
+}
+
+impl Credit {
+    fn add(&self, chunks: u32) {
+        {
+            let mut available = self.chunks.lock();
+            *available = available.saturating_add(chunks);
+        }
+        self.more.notify_one();
+    }
+
+    pub(crate) fn try_take(&self) -> bool {
+        let mut available = self.chunks.lock();
+        let some = *available > 0;
+        *available = available.saturating_sub(1);
+        some
+    }
+
+    async fn take(&self) {
+        while !self.try_take() {
+            self.more.notified().await;
+        }
+    }
+}
+
+/// A handler that runs a future per call on the current tokio runtime, and drops it when the call
+/// is cancelled.
+pub(crate) struct Spawning<F>(pub(crate) F);
+
+impl<F, Fut> Handler for Spawning<F>
+where
+    F: Fn(Invocation) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    fn start(&self, invocation: Invocation) {
+        let cancelled = invocation.cancelled();
+        let work = (self.0)(invocation);
+        tokio::spawn(async move {
+            tokio::select! {
+                // A handler that is done wins over a cancellation at the same moment.
+                biased;
+                () = work => {}
+                () = cancelled.cancelled() => {}
+            }
+        });
+    }
+}
