@@ -11,9 +11,6 @@ use tokio::sync::oneshot;
 
 use crate::{CallStream, Peer, handler::TIMEOUT_DEFAULT};
 
-/// How much longer than the deadline a caller waits for the engine's word on it.
-const DEADLINE_GRACE: Duration = Duration::from_secs(1);
-
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]
 pub struct Bus {
@@ -104,16 +101,10 @@ impl CallBuilder<'_> {
         let (call, deadline) = self.build(payload, Delivery::Reply)?;
         let peer = self.bus.peer.clone();
         let (tell, outcome) = oneshot::channel();
-        let number = peer.start(call, Box::new(tell))?;
+        let number = peer.number();
+        peer.start(number, call, deadline, Box::new(tell))?;
         let _guard = Abandon { peer: &peer, number };
-        let gone = || ErrorBody::engine(Code::Unavailable, "the session closed");
-        if peer.link()?.keeps_deadlines() {
-            return outcome.await.unwrap_or_else(|_| Err(gone()));
-        }
-        match tokio::time::timeout_at((deadline + DEADLINE_GRACE).into(), outcome).await {
-            Ok(outcome) => outcome.unwrap_or_else(|_| Err(gone())),
-            Err(_) => Err(ErrorBody::engine(Code::Timeout, "no outcome by the deadline, and no word from the engine")),
-        }
+        outcome.await.unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
     }
 
     /// Calls for a stream of chunks.
@@ -130,10 +121,11 @@ impl CallBuilder<'_> {
     /// # Errors
     /// When the call could not be sent.
     pub fn stream_payload(self, payload: Payload) -> Result<CallStream, ErrorBody> {
-        let (call, _) = self.build(payload, Delivery::Stream)?;
+        let (call, deadline) = self.build(payload, Delivery::Stream)?;
         let peer = self.bus.peer.clone();
         let (waiter, chunks, outcome) = CallStream::waiter();
-        let number = peer.start(call, Box::new(waiter))?;
+        let number = peer.number();
+        peer.start(number, call, deadline, Box::new(waiter))?;
         Ok(CallStream::new(peer, number, chunks, outcome))
     }
 

@@ -37,7 +37,7 @@ pub use context::Context;
 pub use handler::{Handler, Invocation};
 pub use peer::{Link, Peer};
 #[cfg(feature = "remote")]
-pub use remote::{Client, Options, run};
+pub use remote::{Client, Options, State, run};
 pub use stream::{CallStream, STREAM_WINDOW_CHUNKS, Sink};
 pub use worker::{FunctionBuilder, Registrar, Stop, TriggerProvider, Worker};
 

@@ -8,15 +8,15 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use agentos_protocol::{
-    BindTrigger, Call, CallRef, Code, ErrorBody, Frame, Payload, Register, TriggerSpec, Unregister,
+    BindTrigger, Call, CallRef, Code, ErrorBody, Frame, Payload, Register, Rejected, TriggerSpec, Unregister,
 };
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     handler::{Handler, Invocation, Running},
@@ -55,6 +55,15 @@ impl Waiter for oneshot::Sender<Result<Payload, ErrorBody>> {
     }
 }
 
+/// A call of ours in flight.
+struct Pending {
+    waiter: Box<dyn Waiter>,
+    deadline: Instant,
+}
+
+/// Hears what became of a registration.
+pub(crate) type Confirm = Box<dyn FnOnce(Vec<Rejected>) + Send + Sync>;
+
 /// A worker's end of a session. Cheap to clone.
 #[derive(Clone)]
 pub struct Peer(pub(crate) Arc<Inner>);
@@ -62,8 +71,10 @@ pub struct Peer(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     link: OnceLock<Arc<dyn Link>>,
     next: AtomicU64,
-    pending: DashMap<u64, Box<dyn Waiter>>,
-    registrations: DashMap<u64, oneshot::Sender<Vec<agentos_protocol::Rejected>>>,
+    pending: DashMap<u64, Pending>,
+    /// Told when a call starts on a link that does not keep deadlines.
+    started: Notify,
+    registrations: DashMap<u64, Vec<Confirm>>,
     handlers: DashMap<Arc<str>, Arc<dyn Handler>>,
     providers: DashMap<Arc<str>, Arc<dyn TriggerProvider>>,
     running: DashMap<CallRef, Arc<Running>>,
@@ -83,6 +94,7 @@ impl Peer {
             link: OnceLock::new(),
             next: AtomicU64::new(1),
             pending: DashMap::new(),
+            started: Notify::new(),
             registrations: DashMap::new(),
             handlers: DashMap::new(),
             providers: DashMap::new(),
@@ -104,7 +116,7 @@ impl Peer {
         self.link()?.send(frame)
     }
 
-    fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -115,7 +127,8 @@ impl Peer {
     /// # Errors
     /// The first refusal, if anything was refused; `timeout` when the engine is silent.
     pub async fn register(&self, registrar: Registrar) -> Result<(), ErrorBody> {
-        let (request, answer) = self.offer(registrar);
+        let (tell, answer) = oneshot::channel();
+        let request = self.offer(registrar, Box::new(move |rejected| drop(tell.send(rejected))));
         self.send(Frame::Register(Box::new(request)))?;
         match tokio::time::timeout(REGISTER_TIMEOUT, answer).await {
             Ok(Ok(rejected)) => match rejected.into_iter().next() {
@@ -127,8 +140,8 @@ impl Peer {
         }
     }
 
-    /// Takes over what `registrar` collected without a word to the engine.
-    pub(crate) fn offer(&self, registrar: Registrar) -> (Register, oneshot::Receiver<Vec<agentos_protocol::Rejected>>) {
+    /// Takes over what `registrar` collected; the caller sends what comes back.
+    pub(crate) fn offer(&self, registrar: Registrar, confirm: Confirm) -> Register {
         let Registrar { mut register, handlers, providers } = registrar;
         for (id, handler) in handlers {
             self.0.handlers.insert(id, handler);
@@ -138,9 +151,8 @@ impl Peer {
         }
         remember(&mut self.0.offered.lock(), &register);
         register.request = self.number();
-        let (tell, answer) = oneshot::channel();
-        self.0.registrations.insert(register.request, tell);
-        (register, answer)
+        self.0.registrations.insert(register.request, vec![confirm]);
+        register
     }
 
     /// Takes functions and triggers back.
@@ -160,23 +172,57 @@ impl Peer {
         self.send(Frame::Unregister(Box::new(ids)))
     }
 
-    /// Everything on offer, as one frame to say after a (re)connect.
-    pub fn offered(&self) -> Register {
-        self.0.offered.lock().clone()
+    /// Everything on offer, to be said first on a new connection. Its answer stands for every
+    /// registration that still waits for one.
+    pub fn replay(&self) -> Register {
+        let mut register = self.0.offered.lock().clone();
+        register.request = self.number();
+        let waiting: Vec<u64> = self.0.registrations.iter().map(|entry| *entry.key()).collect();
+        let confirms = waiting.iter().filter_map(|request| self.0.registrations.remove(request)).flat_map(|(_, confirms)| confirms);
+        let confirms: Vec<Confirm> = confirms.collect();
+        self.0.registrations.insert(register.request, confirms);
+        register
     }
 
     // ── Calling ─────────────────────────────────────────────────────────────────────────────
 
-    /// Sends `call` with a fresh number and keeps `waiter` for its outcome.
-    pub(crate) fn start(&self, mut call: Call, waiter: Box<dyn Waiter>) -> Result<u64, ErrorBody> {
-        let number = self.number();
+    /// Sends `call` under `number` and keeps `waiter` for its outcome.
+    pub(crate) fn start(&self, number: u64, mut call: Call, deadline: Instant, waiter: Box<dyn Waiter>) -> Result<(), ErrorBody> {
+        let link = self.link()?;
         call.call = Some(CallRef::Number(number));
-        self.0.pending.insert(number, waiter);
-        if let Err(error) = self.send(Frame::Call(Box::new(call))) {
+        self.0.pending.insert(number, Pending { waiter, deadline });
+        if let Err(error) = link.send(Frame::Call(Box::new(call))) {
             self.0.pending.remove(&number);
             return Err(error);
         }
-        Ok(number)
+        if !link.keeps_deadlines() {
+            self.0.started.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Ends calls whose deadline passed more than [`DEADLINE_GRACE`] ago without a word from the
+    /// engine. Runs for as long as the client lives; sleeps while no call is pending.
+    #[cfg(feature = "remote")]
+    pub(crate) async fn keep_deadlines(self) {
+        loop {
+            if self.0.pending.is_empty() {
+                self.0.started.notified().await;
+            }
+            tokio::time::sleep(DEADLINE_GRACE / 2).await;
+            let now = Instant::now();
+            let late: Vec<u64> =
+                self.0.pending.iter().filter(|call| now > call.deadline + DEADLINE_GRACE).map(|call| *call.key()).collect();
+            for number in late {
+                self.fail(number, &ErrorBody::engine(Code::Timeout, "no outcome by the deadline, and no word from the engine"));
+            }
+        }
+    }
+
+    fn fail(&self, number: u64, error: &ErrorBody) {
+        if let Some((_, pending)) = self.0.pending.remove(&number) {
+            pending.waiter.done(Err(error.clone()));
+        }
     }
 
     /// Forgets a call and tells the callee that nobody waits; nothing if it already ended.
@@ -202,12 +248,10 @@ impl Peer {
     pub fn lost(&self, keep: impl Fn(u64) -> bool, why: &str) {
         let numbers: Vec<u64> =
             self.0.pending.iter().map(|entry| *entry.key()).filter(|number| !keep(*number)).collect();
+        let error = ErrorBody::engine(Code::Unavailable, why);
         for number in numbers {
-            if let Some((_, waiter)) = self.0.pending.remove(&number) {
-                waiter.done(Err(ErrorBody::engine(Code::Unavailable, why)));
-            }
+            self.fail(number, &error);
         }
-        self.0.registrations.clear();
         for running in &self.0.running {
             running.cancel();
         }
@@ -221,8 +265,8 @@ impl Peer {
             Frame::Call(call) => self.on_call(*call),
             Frame::Reply { call, outcome, .. } => {
                 let waiter = call.number().and_then(|number| self.0.pending.remove(&number));
-                if let Some((_, waiter)) = waiter {
-                    waiter.done(outcome);
+                if let Some((_, pending)) = waiter {
+                    pending.waiter.done(outcome);
                 }
             }
             Frame::Chunk { call, payload } => self.on_chunk(&call, payload),
@@ -242,8 +286,9 @@ impl Peer {
                 for refused in &rejected {
                     tracing::warn!(id = %refused.id, error = %refused.error, "registration refused");
                 }
-                if let Some((_, tell)) = self.0.registrations.remove(&request) {
-                    let _ = tell.send(rejected);
+                let confirms = self.0.registrations.remove(&request).map(|(_, confirms)| confirms);
+                for confirm in confirms.unwrap_or_default() {
+                    confirm(rejected.clone());
                 }
             }
             Frame::BindTrigger(bind) => self.on_bind(*bind),
@@ -287,12 +332,12 @@ impl Peer {
     fn on_chunk(&self, call: &CallRef, payload: Payload) {
         let Some(number) = call.number() else { return };
         let room = match self.0.pending.get_mut(&number) {
-            Some(mut waiter) => waiter.chunk(payload),
+            Some(mut pending) => pending.waiter.chunk(payload),
             None => return,
         };
-        if !room && let Some((_, waiter)) = self.0.pending.remove(&number) {
+        if !room {
             let _ = self.send(Frame::Cancel { call: CallRef::Number(number) });
-            waiter.done(Err(ErrorBody::worker(Code::Overloaded, "the function sent more chunks than it had credit for")));
+            self.fail(number, &ErrorBody::worker(Code::Overloaded, "the function sent more chunks than it had credit for"));
         }
     }
 
@@ -314,6 +359,10 @@ impl Peer {
         self.0.running.remove(call);
     }
 }
+
+/// How much longer than the deadline a caller waits for the engine's word on it.
+#[cfg(feature = "remote")]
+const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the engine may take to confirm a registration; generous, since it only has to answer.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);

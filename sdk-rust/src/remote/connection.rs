@@ -1,0 +1,201 @@
+//! Makes the connection, and makes it again.
+
+use std::{sync::Arc, time::Duration};
+
+use agentos_protocol::{
+    CallRef, Code, ErrorBody, Frame,
+    codec::{Message, SUBPROTOCOL, v2},
+};
+use agentos_wire::{Ended, Hooks, Keepalive, Outbox, pump, websocket_config};
+use tokio::{net::TcpStream, sync::watch};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{self, client::IntoClientRequest, http::HeaderValue},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Options;
+use crate::Peer;
+
+/// How long one attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// First wait between attempts; doubles up to [`BACKOFF_MAX`], with jitter.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Where a client's connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    Connecting,
+    /// The engine has welcomed the session.
+    Connected,
+    /// The connection is gone and will be made again.
+    Disconnected,
+    /// The engine refused the token. Tried again, since the token may be set right meanwhile.
+    Refused,
+    Closed,
+}
+
+pub(super) struct Connection {
+    options: Options,
+    peer: Peer,
+    outbox: Arc<Outbox>,
+    state: watch::Sender<(State, String)>,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    pub(super) fn new(
+        options: Options,
+        peer: Peer,
+        outbox: Arc<Outbox>,
+        state: watch::Sender<(State, String)>,
+        stop: CancellationToken,
+    ) -> Self {
+        Connection { options, peer, outbox, state, stop }
+    }
+
+    pub(super) async fn run(self) {
+        let mut wait = BACKOFF_FIRST;
+        loop {
+            tokio::select! {
+                biased;
+                welcomed = self.session() => if welcomed {
+                    wait = BACKOFF_FIRST;
+                },
+                () = self.drained() => break,
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(jittered(wait)) => {}
+                () = self.stop.cancelled() => break,
+            }
+            wait = (wait * 2).min(BACKOFF_MAX);
+        }
+        self.outbox.abandon();
+        self.peer.lost(|_| false, "the client is closed");
+        self.say(State::Closed, "closed");
+    }
+
+    /// Resolves some time after the client was stopped: the pump ends by itself once the outbox
+    /// is empty, unless the engine does not read.
+    async fn drained(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+
+    /// One connection from start to end; true when the engine had welcomed it.
+    async fn session(&self) -> bool {
+        let url = self.options.resolved_url();
+        let socket = tokio::select! {
+            socket = self.connect(&url) => socket,
+            () = self.stop.cancelled() => return false,
+        };
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(why) => {
+                tracing::debug!(%url, %why, "no connection");
+                self.say(State::Disconnected, &format!("no connection to {url}: {why}"));
+                return false;
+            }
+        };
+        // What was meant for an earlier connection means nothing to this one.
+        self.outbox.remove(|frame| !matches!(frame, Frame::Call(_)));
+        let mut hello = self.options.hello();
+        hello.token = self.options.resolved_token(&url);
+        self.outbox.push_first(vec![Frame::Hello(Box::new(hello)), Frame::Register(Box::new(self.peer.replay()))]);
+        let mut hooks = Session { connection: self, url: &url, welcomed: false, refused: None };
+        pump(socket, Arc::clone(&self.outbox), Keepalive::default(), &mut hooks).await;
+        hooks.welcomed
+    }
+
+    async fn connect(&self, url: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, String> {
+        let mut request = url.into_client_request().map_err(|error| format!("{error}"))?;
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+        let attempt = connect_async_with_config(request, Some(websocket_config()), true);
+        match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(tungstenite::Error::Http(response))) => {
+                let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                Err(format!("the engine answered {} {body}", response.status()))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in 10 s".to_owned()),
+        }
+    }
+
+    fn say(&self, state: State, message: &str) {
+        self.state.send_replace((state, message.to_owned()));
+    }
+}
+
+struct Session<'a> {
+    connection: &'a Connection,
+    url: &'a str,
+    welcomed: bool,
+    refused: Option<ErrorBody>,
+}
+
+impl Hooks for Session<'_> {
+    fn received(&mut self, message: Message) {
+        let Message::Binary(bytes) = message else { return };
+        match v2::decode(&bytes) {
+            Ok(Frame::Welcome(_)) => {
+                self.welcomed = true;
+                self.connection.say(State::Connected, self.url);
+            }
+            Ok(Frame::Fault(error)) if error.code == Code::Unauthenticated || error.code == Code::Forbidden => {
+                self.refused = Some(error);
+            }
+            Ok(frame) => self.connection.peer.on_frame(frame),
+            Err(error) => tracing::warn!(%error, "the engine sent a frame that cannot be read"),
+        }
+    }
+
+    fn encode(&mut self, frame: Frame) -> Option<Message> {
+        match v2::encode(&frame) {
+            Ok(bytes) => Some(Message::Binary(bytes)),
+            Err(error) => {
+                tracing::warn!(%error, "a frame cannot be sent");
+                if let Frame::Call(call) = frame {
+                    let outcome = Err(error);
+                    if let Some(reference) = call.call {
+                        self.connection.peer.on_frame(Frame::Reply { call: reference, function: call.function, outcome });
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        let Connection { peer, outbox, stop, .. } = self.connection;
+        let why = describe(ended);
+        let unsent = |number| outbox.any(|frame| matches!(frame, Frame::Call(call) if call.call == Some(CallRef::Number(number))));
+        peer.lost(unsent, &format!("the connection to the engine was lost while the call was in flight: {why}"));
+        if let Some(error) = self.refused.take() {
+            self.connection.say(State::Refused, &error.message);
+        } else if !stop.is_cancelled() {
+            tracing::info!(%why, url = self.url, "connection lost, connecting again");
+            self.connection.say(State::Disconnected, &why);
+        }
+    }
+}
+
+fn describe(ended: &Ended) -> String {
+    match ended {
+        Ended::ByPeer(Some(code)) => format!("the engine closed it with code {code}"),
+        Ended::ByPeer(None) => "the engine closed it".to_owned(),
+        Ended::ByUs(close) => close.reason.to_string(),
+        Ended::TooLarge(why) | Ended::Broken(why) => why.clone(),
+        Ended::Silent => "no sign of life from the engine".to_owned(),
+    }
+}
+
+/// Between a half and the whole of `wait`, so that many clients do not come back at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = uuid::Uuid::new_v4().as_u128() % 1_000;
+    wait / 2 + wait / 2 * (random as u32) / 1_000
+}
