@@ -1,0 +1,541 @@
+//! The JSON dialect of the iii SDKs: one JSON object per text message.
+//!
+//! Everything that is peculiar about it is in this file and in the engine's `session/iii.rs`:
+//! names of messages and codes, ids that are UUIDs, results that are left out when null, the
+//! caller's id written into the payload, identity that arrives as a call.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use uuid::Uuid;
+
+use crate::{
+    BindTrigger, Call, CallRef, Code, Delivery, Encoding, ErrorBody, Frame, FunctionSpec, Hello,
+    HttpInvocation, Origin, Payload, Register, TriggerSpec, TriggerTypeSpec, Unregister,
+};
+
+/// The call with which an SDK says who it is.
+pub const IDENTIFY: &str = "engine::workers::register";
+
+/// The key that carries the calling worker's id inside an object payload.
+pub const CALLER_KEY: &str = "_caller_worker_id";
+
+/// What a message meant.
+#[derive(Debug, PartialEq)]
+pub enum Decoded {
+    Frame(Frame),
+    /// A call of [`IDENTIFY`]; `call` is there when the worker wants an answer.
+    Identify { hello: Box<Hello>, call: Option<CallRef> },
+    /// A reconnected worker asks that its earlier session be retired.
+    Reattach { previous: String, token: String },
+    /// Catalogue information that nothing depends on.
+    Service,
+    /// White space, or a type that this dialect lets pass.
+    Nothing,
+}
+
+/// Reads messages and writes frames. Knows the number that marks calls of this engine's life, so
+/// that a call's UUID and its number stand for each other without a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Codec {
+    mark: u64,
+}
+
+impl Codec {
+    /// `mark` must differ from one start of the engine to the next.
+    pub fn new(mark: u64) -> Self {
+        Codec { mark }
+    }
+
+    /// Reads one message. Telemetry frames are the session's business, not this codec's.
+    ///
+    /// # Errors
+    /// `invalid_frame` that says what is wrong; the session goes on.
+    pub fn decode(&self, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Decoded::Nothing);
+        }
+        let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|error| invalid(format!("not a message: {error}")))?;
+        let kind = envelope.kind.as_deref().ok_or_else(|| invalid("a message has a `type`"))?;
+        Ok(Decoded::Frame(match kind {
+            "invokefunction" => return self.invoke(&envelope, bytes),
+            "invocationresult" => self.result(&envelope, bytes)?,
+            "registerfunction" => register(|register| {
+                register.functions.push(parse::<RegisterFunction>(bytes)?.into_spec()?);
+                Ok(())
+            })?,
+            "unregisterfunction" => Frame::Unregister(Box::new(Unregister { functions: vec![envelope.id()?], ..Unregister::default() })),
+            "registertrigger" => register(|register| {
+                register.triggers.push(parse::<RegisterTrigger>(bytes)?.into());
+                Ok(())
+            })?,
+            "unregistertrigger" => Frame::Unregister(Box::new(Unregister { triggers: vec![envelope.id()?], ..Unregister::default() })),
+            "registertriggertype" => register(|register| {
+                register.trigger_types.push(parse::<RegisterTriggerType>(bytes)?.into());
+                Ok(())
+            })?,
+            "unregistertriggertype" => {
+                Frame::Unregister(Box::new(Unregister { trigger_types: vec![envelope.id()?], ..Unregister::default() }))
+            }
+            "triggerregistrationresult" => parse::<TriggerResult>(bytes)?.into(),
+            "reattach" => {
+                let Reattach { previous_worker_id, reattach_token } = parse(bytes)?;
+                return Ok(Decoded::Reattach { previous: previous_worker_id, token: reattach_token });
+            }
+            "registerservice" => return Ok(Decoded::Service),
+            "ping" => Frame::Ping,
+            "pong" => Frame::Pong,
+            _ => return Ok(Decoded::Nothing),
+        }))
+    }
+
+    fn invoke(&self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
+        let function = envelope.function()?;
+        let call = envelope.invocation_id.as_deref().map(|id| self.reference(id));
+        if &*function == IDENTIFY {
+            let hello = envelope.data.map_or(Ok(WorkerInfo::default()), |data| {
+                serde_json::from_str(data.get()).map_err(|error| invalid(format!("{IDENTIFY}: {error}")))
+            })?;
+            let void = matches!(envelope.action, Some(Action::Void));
+            return Ok(Decoded::Identify { hello: Box::new(hello.into()), call: call.filter(|_| !void) });
+        }
+        let mut frame = Call::new(call, function, slice(bytes, envelope.data));
+        frame.delivery = match &envelope.action {
+            Some(Action::Void) => Delivery::Void,
+            Some(Action::Enqueue { queue }) => Delivery::Enqueue(Arc::from(&**queue)),
+            None if frame.call.is_none() => Delivery::Void,
+            None => Delivery::Reply,
+        };
+        frame.trace.parent = envelope.traceparent.as_deref().map(Arc::from);
+        frame.trace.baggage = envelope.baggage.as_deref().map(Arc::from);
+        frame.metadata = envelope.metadata.map(|metadata| Arc::from(metadata.get()));
+        Ok(Decoded::Frame(Frame::Call(Box::new(frame))))
+    }
+
+    fn result(&self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Frame, ErrorBody> {
+        let id = envelope.invocation_id.as_deref().ok_or_else(|| invalid("`invocationresult` has an `invocation_id`"))?;
+        let function = envelope.function_id.as_deref().unwrap_or_default().into();
+        let outcome = match &envelope.error {
+            None => Ok(slice(bytes, envelope.result)),
+            Some(error) => Err(read_error(error)),
+        };
+        Ok(Frame::Reply { call: self.reference(id), function, outcome })
+    }
+
+    /// Writes `frame`; `None` when this dialect has no words for it.
+    ///
+    /// # Errors
+    /// `invalid_input` when a payload is not JSON, which this dialect cannot carry.
+    pub fn encode(&self, frame: &Frame) -> Result<Option<Bytes>, ErrorBody> {
+        match frame {
+            Frame::Call(call) => self.encode_call(call).map(Some),
+            Frame::Reply { call, function, outcome } => self.encode_reply(call, function, outcome).map(Some),
+            Frame::BindTrigger(bind) => Ok(Some(json(&bind_message(bind)))),
+            Frame::UnbindTrigger { id, trigger_type } => {
+                Ok(Some(json(&serde_json::json!({ "type": "unregistertrigger", "id": id, "trigger_type": trigger_type }))))
+            }
+            // Success is silent in this dialect, and only the newer SDKs read failures.
+            Frame::TriggerBound { id, trigger_type, function, error: Some(error) } => Ok(Some(json(&serde_json::json!({
+                "type": "triggerregistrationresult", "id": id, "trigger_type": trigger_type, "function_id": function,
+                "error": { "code": "trigger_registration_failed", "message": error.message },
+            })))),
+            Frame::Ping => Ok(Some(Bytes::from_static(br#"{"type":"ping"}"#))),
+            Frame::Pong => Ok(Some(Bytes::from_static(br#"{"type":"pong"}"#))),
+            _ => Ok(None),
+        }
+    }
+
+    fn encode_call(&self, call: &Call) -> Result<Bytes, ErrorBody> {
+        let data = checked(&call.payload)?;
+        let stamped = call.caller.as_deref().map_or(Cow::Borrowed(data), |caller| stamp(data, caller));
+        let message = Invoke {
+            kind: "invokefunction",
+            invocation_id: call.call.as_ref().map(|call| self.name(call)),
+            function_id: &call.function,
+            data: raw(&stamped)?,
+            traceparent: call.trace.parent.as_deref(),
+            baggage: call.trace.baggage.as_deref(),
+            metadata: call.metadata.as_deref().map(raw).transpose()?,
+        };
+        Ok(json(&message))
+    }
+
+    fn encode_reply(&self, call: &CallRef, function: &str, outcome: &Result<Payload, ErrorBody>) -> Result<Bytes, ErrorBody> {
+        let (result, error) = match outcome {
+            Ok(payload) if payload.is_null() => (None, None),
+            Ok(payload) => (Some(raw(checked(payload)?)?), None),
+            Err(error) => (None, Some(write_error(function, error))),
+        };
+        Ok(json(&Outcome { kind: "invocationresult", invocation_id: self.name(call), function_id: function, result, error }))
+    }
+
+    /// What a worker of this dialect calls `call`.
+    fn name(&self, call: &CallRef) -> String {
+        match call {
+            CallRef::Number(number) => Uuid::from_u64_pair(self.mark, *number).to_string(),
+            CallRef::Uuid(uuid) => uuid.to_string(),
+            CallRef::Text(text) => text.to_string(),
+        }
+    }
+
+    /// The call that a worker of this dialect calls `name`.
+    fn reference(&self, name: &str) -> CallRef {
+        match Uuid::try_parse(name) {
+            Ok(uuid) if uuid.as_u64_pair().0 == self.mark => CallRef::Number(uuid.as_u64_pair().1),
+            // Only the usual spelling survives the way back unchanged.
+            Ok(uuid) if uuid.hyphenated().to_string() == name => CallRef::Uuid(uuid),
+            _ => CallRef::Text(name.into()),
+        }
+    }
+}
+
+// ── Messages ────────────────────────────────────────────────────────────────────────────────
+
+/// The fields of all messages that are routed, read without copying.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    invocation_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    function_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<Value>,
+    #[serde(default)]
+    action: Option<Action>,
+    #[serde(borrow, default)]
+    traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    baggage: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+}
+
+impl Envelope<'_> {
+    fn id(&self) -> Result<Arc<str>, ErrorBody> {
+        required(self.id.as_deref(), "id")
+    }
+
+    fn function(&self) -> Result<Arc<str>, ErrorBody> {
+        required(self.function_id.as_deref(), "function_id")
+    }
+}
+
+fn required(text: Option<&str>, field: &str) -> Result<Arc<str>, ErrorBody> {
+    text.filter(|text| !text.is_empty()).map(Arc::from).ok_or_else(|| invalid(format!("the message has no `{field}`")))
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Action {
+    Void,
+    Enqueue { queue: String },
+}
+
+#[derive(Serialize)]
+struct Invoke<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invocation_id: Option<String>,
+    function_id: &'a str,
+    data: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baggage: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Outcome<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    invocation_id: String,
+    function_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct RegisterFunction {
+    id: Arc<str>,
+    description: Option<String>,
+    request_format: Option<Value>,
+    response_format: Option<Value>,
+    metadata: Option<Value>,
+    invocation: Option<Invocation>,
+}
+
+#[derive(Deserialize)]
+struct Invocation {
+    url: String,
+    method: Option<String>,
+    timeout_ms: Option<u64>,
+    headers: Option<BTreeMap<String, String>>,
+    auth: Option<Value>,
+}
+
+impl RegisterFunction {
+    fn into_spec(self) -> Result<FunctionSpec, ErrorBody> {
+        if self.id.is_empty() {
+            return Err(invalid("a function has an `id`"));
+        }
+        let http = self.invocation.map(|invocation| {
+            Box::new(HttpInvocation {
+                url: invocation.url,
+                method: invocation.method.unwrap_or_else(|| "POST".to_owned()),
+                timeout_ms: invocation.timeout_ms,
+                headers: invocation.headers.unwrap_or_default(),
+                auth: invocation.auth,
+            })
+        });
+        Ok(FunctionSpec {
+            description: self.description,
+            input_schema: self.request_format,
+            output_schema: self.response_format,
+            metadata: self.metadata,
+            http,
+            ..FunctionSpec::new(self.id)
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RegisterTrigger {
+    id: Arc<str>,
+    trigger_type: Arc<str>,
+    function_id: Arc<str>,
+    #[serde(default)]
+    config: Value,
+    metadata: Option<Value>,
+}
+
+impl From<RegisterTrigger> for TriggerSpec {
+    fn from(message: RegisterTrigger) -> Self {
+        TriggerSpec {
+            id: message.id,
+            trigger_type: message.trigger_type,
+            function: message.function_id,
+            config: message.config,
+            metadata: message.metadata,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RegisterTriggerType {
+    id: Arc<str>,
+    description: Option<String>,
+    trigger_request_format: Option<Value>,
+    call_request_format: Option<Value>,
+}
+
+impl From<RegisterTriggerType> for TriggerTypeSpec {
+    fn from(message: RegisterTriggerType) -> Self {
+        TriggerTypeSpec {
+            id: message.id,
+            description: message.description.unwrap_or_default(),
+            config_schema: message.trigger_request_format,
+            payload_schema: message.call_request_format,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TriggerResult {
+    id: Arc<str>,
+    #[serde(default)]
+    trigger_type: Arc<str>,
+    #[serde(default)]
+    function_id: Arc<str>,
+    error: Option<Value>,
+}
+
+impl From<TriggerResult> for Frame {
+    fn from(message: TriggerResult) -> Self {
+        Frame::TriggerBound {
+            id: message.id,
+            trigger_type: message.trigger_type,
+            function: message.function_id,
+            error: message.error.as_ref().map(read_error),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Reattach {
+    previous_worker_id: String,
+    #[serde(default)]
+    reattach_token: String,
+}
+
+/// The payload of [`IDENTIFY`].
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WorkerInfo {
+    runtime: Option<String>,
+    version: Option<String>,
+    name: Option<String>,
+    os: Option<String>,
+    pid: Option<u32>,
+    namespace: Option<String>,
+    description: Option<String>,
+    features: Option<Vec<String>>,
+}
+
+impl From<WorkerInfo> for Hello {
+    fn from(info: WorkerInfo) -> Self {
+        Hello {
+            name: info.name.unwrap_or_default(),
+            build: None,
+            namespace: info.namespace,
+            token: None,
+            language: info.runtime.unwrap_or_default(),
+            sdk_version: info.version.unwrap_or_default(),
+            pid: info.pid,
+            os: info.os,
+            description: info.description,
+            features: info.features.unwrap_or_default(),
+        }
+    }
+}
+
+fn bind_message(bind: &BindTrigger) -> Value {
+    let TriggerSpec { id, trigger_type, function, config, metadata } = &bind.spec;
+    let mut message = serde_json::json!({
+        "type": "registertrigger", "id": id, "trigger_type": trigger_type, "function_id": function, "config": config,
+    });
+    if let Some(metadata) = metadata {
+        message["metadata"] = metadata.clone();
+    }
+    message
+}
+
+// ── Errors ──────────────────────────────────────────────────────────────────────────────────
+
+/// This dialect's names for our codes.
+fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "function_not_found",
+        Code::WorkerLost => "invocation_stopped",
+        Code::Forbidden => "FORBIDDEN",
+        Code::Unauthenticated => "AUTH_ERROR",
+        Code::InvalidInput | Code::InvalidFrame => "deserialization_error",
+        Code::Failed => "invocation_failed",
+        Code::Internal => "invocation_error",
+        other => other.as_str(),
+    }
+}
+
+fn code_named(name: &str) -> Option<Code> {
+    Some(match name {
+        "function_not_found" => Code::NotFound,
+        "invocation_stopped" => Code::WorkerLost,
+        "FORBIDDEN" => Code::Forbidden,
+        "AUTH_ERROR" => Code::Unauthenticated,
+        "deserialization_error" => Code::InvalidInput,
+        "invocation_failed" => Code::Failed,
+        "TIMEOUT" => Code::Timeout,
+        "payload_too_large" => Code::PayloadTooLarge,
+        _ => return Code::parse(name),
+    })
+}
+
+/// Reads `{code, message, stacktrace?}`; anything else becomes the message.
+fn read_error(error: &Value) -> ErrorBody {
+    let text = |key: &str| error.get(key).and_then(Value::as_str);
+    let name = text("code").unwrap_or("invocation_failed");
+    let message = text("message").map_or_else(|| error.to_string(), str::to_owned);
+    let code = code_named(name);
+    let mut body = ErrorBody::new(code.unwrap_or(Code::Failed), Origin::Worker, message);
+    if code.is_none_or(|code| name_of(code) != name) {
+        body.reason = Some(name.to_owned());
+    }
+    if let Some(stack) = text("stacktrace") {
+        body.details = Some(serde_json::json!({ "stack": stack }));
+    }
+    body
+}
+
+fn write_error(function: &str, error: &ErrorBody) -> Value {
+    let code = error.reason.as_deref().unwrap_or_else(|| name_of(error.code));
+    // Existing clients look for this sentence.
+    let message = match error.code {
+        Code::NotFound if error.origin == Origin::Engine && error.reason.is_none() => format!("Function {function} not found"),
+        _ => error.message.clone(),
+    };
+    let mut body = serde_json::json!({ "code": code, "message": message });
+    if let Some(stack) = error.details.as_ref().and_then(|details| details.get("stack")) {
+        body["stacktrace"] = stack.clone();
+    }
+    body
+}
+
+// ── Payloads ────────────────────────────────────────────────────────────────────────────────
+
+/// The part of `bytes` that `value` is, without copying.
+fn slice(bytes: &Bytes, value: Option<&RawValue>) -> Payload {
+    value.map_or(Payload::NULL, |value| Payload::json(bytes.slice_ref(value.get().as_bytes())))
+}
+
+/// The payload's text, once it is known to be JSON: a wrong byte would break the receiver's frame.
+fn checked(payload: &Payload) -> Result<&str, ErrorBody> {
+    if payload.encoding == Encoding::Binary {
+        return Err(ErrorBody::caller(Code::Unsupported, "the worker speaks JSON only; binary payloads cannot reach it"));
+    }
+    let bad = |why: String| ErrorBody::caller(Code::InvalidInput, format!("the payload is not JSON: {why}"));
+    let text = std::str::from_utf8(payload.text()).map_err(|error| bad(error.to_string()))?;
+    let _: &RawValue = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+    Ok(text)
+}
+
+fn raw(text: &str) -> Result<&RawValue, ErrorBody> {
+    serde_json::from_str(text.trim()).map_err(|error| ErrorBody::caller(Code::InvalidInput, format!("the payload is not JSON: {error}")))
+}
+
+/// Adds the caller's id to a payload that is an object.
+fn stamp<'a>(data: &'a str, caller: &str) -> Cow<'a, str> {
+    let text = data.trim();
+    let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else { return Cow::Borrowed(data) };
+    let comma = if inside.trim().is_empty() { "" } else { "," };
+    let caller = Value::String(caller.to_owned());
+    Cow::Owned(format!("{{{inside}{comma}\"{CALLER_KEY}\":{caller}}}"))
+}
+
+fn register(fill: impl FnOnce(&mut Register) -> Result<(), ErrorBody>) -> Result<Frame, ErrorBody> {
+    let mut register = Register::default();
+    fill(&mut register)?;
+    Ok(Frame::Register(Box::new(register)))
+}
+
+fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ErrorBody> {
+    serde_json::from_slice(bytes).map_err(|error| invalid(format!("the message cannot be used: {error}")))
+}
+
+fn json<T: Serialize>(message: &T) -> Bytes {
+    serde_json::to_vec(message).expect("messages have text keys and finite numbers").into()
+}
+
+fn invalid(message: impl Into<String>) -> ErrorBody {
+    ErrorBody::caller(Code::InvalidFrame, message)
+}
+
+#[cfg(test)]
+mod tests;
