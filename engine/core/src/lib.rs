@@ -1,1 +1,17 @@
+//! The decisions of the bus: who offers what, which call goes where, what happens next.
+//!
+//! Pure: no clock, no I/O, no tasks. Every entry point takes the time and appends [`Effect`]s for
+//! the bus to perform, so that the whole can be stepped in a simulation. Everything is `&self`
+//! over concurrent maps: the task that read a frame decides about it itself.
 
+mod calls;
+mod effect;
+pub mod policy;
+mod registry;
+mod router;
+mod time;
+
+pub use effect::{Effect, Effects, Event};
+pub use registry::{FunctionView, SessionView, TriggerState, TriggerTypeView, TriggerView};
+pub use router::{Limits, Refusal, Router, SessionSpec};
+pub use time::Now;

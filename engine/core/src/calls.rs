@@ -1,0 +1,121 @@
+//! Calls in flight: who waits for whom, and until when.
+//!
+//! A caller that numbers its calls needs no index to be found again: its session and its number
+//! make the call's id.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+};
+
+use agentos_protocol::{CallId, CallRef, Delivery, SessionId};
+use dashmap::{DashMap, mapref::entry::Entry};
+
+use crate::Now;
+
+/// Bits of a call's id that hold the caller's own number; the rest holds its session.
+const NUMBER_BITS: u32 = 36;
+/// Largest number a caller may give a call.
+pub(crate) const NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
+
+/// One call that has been sent to its callee and has no outcome yet.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) caller: SessionId,
+    /// `None` for a void call: nobody waits.
+    pub(crate) reference: Option<CallRef>,
+    pub(crate) callee: SessionId,
+    pub(crate) function: Arc<str>,
+    pub(crate) delivery: Delivery,
+    pub(crate) deadline: Now,
+    /// The callee's count of calls in flight, one of which is this.
+    pub(crate) load: Arc<AtomicU32>,
+}
+
+#[derive(Default)]
+pub(crate) struct Calls {
+    rows: DashMap<CallId, InFlight>,
+    count: AtomicUsize,
+    /// Numbers for calls whose callers do not number them.
+    next: AtomicU64,
+    /// No deadline is earlier, as microseconds; `u64::MAX` when there is none.
+    earliest: AtomicU64,
+}
+
+/// Why a call was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The caller has a call of this number in flight.
+    NumberInUse,
+    NumberTooLarge,
+}
+
+impl Calls {
+    pub(crate) fn new() -> Self {
+        Calls { earliest: AtomicU64::new(u64::MAX), ..Self::default() }
+    }
+
+    /// The id of the call that `session` numbers `number`.
+    pub(crate) fn id(session: SessionId, number: u64) -> CallId {
+        CallId((session.0 << NUMBER_BITS) | (number & NUMBER_MAX))
+    }
+
+    /// Adds a call; true when its deadline is earlier than all others'.
+    pub(crate) fn add(&self, call: InFlight) -> Result<(CallId, bool), NotTaken> {
+        let id = match call.reference.as_ref().and_then(CallRef::number) {
+            Some(number) if number > NUMBER_MAX => return Err(NotTaken::NumberTooLarge),
+            Some(number) => Self::id(call.caller, number),
+            // Session 0 is nobody's.
+            None => Self::id(SessionId(0), self.next.fetch_add(1, Ordering::Relaxed) + 1),
+        };
+        let deadline = call.deadline.0;
+        match self.rows.entry(id) {
+            Entry::Occupied(_) => return Err(NotTaken::NumberInUse),
+            Entry::Vacant(vacant) => {
+                call.load.fetch_add(1, Ordering::Relaxed);
+                vacant.insert(call);
+            }
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let sooner = deadline < self.earliest.load(Ordering::Relaxed) && deadline < self.earliest.fetch_min(deadline, Ordering::AcqRel);
+        Ok((id, sooner))
+    }
+
+    /// Takes the call out if `rightful` says so of it.
+    pub(crate) fn take(&self, id: CallId, rightful: impl FnOnce(&InFlight) -> bool) -> Option<InFlight> {
+        let (_, call) = self.rows.remove_if(&id, |_, call| rightful(call))?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        call.load.fetch_sub(1, Ordering::Relaxed);
+        Some(call)
+    }
+
+    /// Looks at a call without holding it.
+    pub(crate) fn look<T>(&self, id: CallId, look: impl FnOnce(&InFlight) -> Option<T>) -> Option<T> {
+        self.rows.get(&id).and_then(|call| look(&call))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Takes out every call that `wanted` picks. Looks at all of them: for rare events only.
+    pub(crate) fn take_all(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<(CallId, InFlight)> {
+        let ids: Vec<CallId> = self.rows.iter().filter(|row| wanted(row)).map(|row| *row.key()).collect();
+        ids.into_iter().filter_map(|id| Some((id, self.take(id, &wanted)?))).collect()
+    }
+
+    /// Takes out the calls whose deadline has passed; says when to look again.
+    pub(crate) fn take_late(&self, now: Now) -> (Vec<(CallId, InFlight)>, Option<Now>) {
+        // Calls added from here on lower it again themselves.
+        self.earliest.store(u64::MAX, Ordering::Release);
+        let late = self.take_all(|call| call.deadline <= now);
+        let next = self.rows.iter().map(|row| row.deadline.0).min().unwrap_or(u64::MAX);
+        let next = next.min(self.earliest.fetch_min(next, Ordering::AcqRel));
+        (late, (next != u64::MAX).then_some(Now(next)))
+    }
+
+    /// Calls that the session is working on.
+    pub(crate) fn running_on(&self, session: SessionId) -> usize {
+        self.rows.iter().filter(|row| row.callee == session).count()
+    }
+}

@@ -1,0 +1,20 @@
+//! Who is connected and what they offer. Every row is owned by one living session.
+
+mod functions;
+mod sessions;
+mod triggers;
+
+pub(crate) use functions::{Chosen, Functions};
+pub use functions::FunctionView;
+pub use sessions::SessionView;
+pub(crate) use sessions::{Session, Sessions};
+pub(crate) use triggers::{Binding, Triggers};
+pub use triggers::{TriggerState, TriggerTypeView, TriggerView};
+
+/// All registrations.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) sessions: Sessions,
+    pub(crate) functions: Functions,
+    pub(crate) triggers: Triggers,
+}

@@ -1,0 +1,221 @@
+//! `(now, from, frame) → effects`: the one place where a frame's meaning is decided.
+
+mod calling;
+mod registering;
+
+#[cfg(test)]
+mod simulation;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
+
+use agentos_protocol::{CallId, CallRef, Code, ErrorBody, Frame, Hello, SessionId};
+
+use crate::{
+    Effect, Effects, Event, FunctionView, Now, SessionView, TriggerTypeView, TriggerView,
+    calls::Calls,
+    policy::Trust,
+    registry::{Registry, Session},
+};
+
+/// Bounds of what sessions may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls in flight at one time; more are `overloaded`.
+    pub calls_in_flight_max: usize,
+    /// Functions one session may offer.
+    pub functions_per_session_max: usize,
+    /// Triggers one session may bind.
+    pub triggers_per_session_max: usize,
+    /// Longest deadline.
+    pub timeout_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            calls_in_flight_max: 262_144,
+            functions_per_session_max: 65_536,
+            triggers_per_session_max: 65_536,
+            timeout_max: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+/// What the bus knows of a session that it opens.
+#[derive(Clone, Debug)]
+pub struct SessionSpec {
+    /// What other workers call it by.
+    pub public_id: Arc<str>,
+    pub trust: Trust,
+    /// Whether callees are told that this session called.
+    pub named: bool,
+    /// Deadline of its calls that name none.
+    pub timeout_default: Duration,
+}
+
+/// Why the bus could not put a frame on a session's outbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The outbox is full.
+    Full,
+    /// The session is gone, or going.
+    Closed,
+}
+
+/// See the module. Cheap to share; every method takes `&self`.
+pub struct Router {
+    registry: Registry,
+    calls: Calls,
+    limits: Limits,
+}
+
+impl Router {
+    pub fn new(limits: Limits) -> Self {
+        Router { registry: Registry::default(), calls: Calls::new(), limits }
+    }
+
+    /// Admits a session whose right to be here has been checked.
+    pub fn open(&self, now: Now, id: SessionId, spec: SessionSpec, out: &mut Effects) {
+        let session = Session {
+            public_id: spec.public_id,
+            trust: spec.trust,
+            named: spec.named,
+            hello: Hello::default(),
+            timeout_default: spec.timeout_default,
+            connected: now,
+            load: Arc::new(AtomicU32::new(0)),
+            functions: BTreeSet::new(),
+            triggers: BTreeSet::new(),
+            trigger_types: BTreeSet::new(),
+            leaving: false,
+        };
+        self.registry.sessions.insert(id, session);
+        out.push(Effect::Event(Event::WorkerConnected { session: id }));
+    }
+
+    /// Applies one frame and appends what must happen next to `out`.
+    pub fn on_frame(&self, now: Now, from: SessionId, frame: Frame, out: &mut Effects) {
+        match frame {
+            Frame::Call(call) => self.on_call(now, from, call, out),
+            Frame::Reply { call, outcome, .. } => self.on_reply(from, &call, outcome, out),
+            Frame::Chunk { call, payload } => self.on_chunk(from, &call, payload, out),
+            Frame::Credit { call, chunks } => self.on_credit(from, &call, chunks, out),
+            Frame::Cancel { call } => self.on_cancel(from, &call, out),
+            Frame::Register(register) => self.on_register(from, *register, out),
+            Frame::Unregister(ids) => self.on_unregister(from, *ids, out),
+            Frame::TriggerBound { id, trigger_type, function, error } => {
+                self.on_trigger_bound(from, id, trigger_type, function, error, out);
+            }
+            Frame::Hello(hello) => self.on_hello(from, *hello, out),
+            Frame::Goodbye { .. } => self.on_goodbye(from, out),
+            Frame::Ping => out.push(Effect::Send { to: from, frame: Frame::Pong }),
+            Frame::Pong => {}
+            Frame::Welcome(_) | Frame::Registered { .. } | Frame::BindTrigger(_) | Frame::UnbindTrigger { .. } | Frame::Fault(_) => {
+                let error = ErrorBody::caller(Code::InvalidFrame, "only the engine sends this kind of frame");
+                out.push(Effect::Send { to: from, frame: Frame::Fault(error) });
+            }
+        }
+    }
+
+    fn on_hello(&self, from: SessionId, mut hello: Hello, out: &mut Effects) {
+        // The secret has done its work; nothing that lists sessions shall ever show it.
+        hello.token = None;
+        if let Some(mut session) = self.registry.sessions.get_mut(from) {
+            session.hello = hello;
+            out.push(Effect::Event(Event::WorkerIdentified { session: from }));
+        }
+    }
+
+    /// Forgets a session that is gone: its calls end at once, its offers disappear.
+    pub fn close(&self, session: SessionId, out: &mut Effects) {
+        let Some(row) = self.registry.sessions.remove(session) else { return };
+        self.withdraw_all(session, &row, out);
+        let name = Arc::from(row.hello.name.as_str());
+        for (id, call) in self.calls.take_all(|call| call.callee == session || call.caller == session) {
+            if call.callee == session {
+                let function = &call.function;
+                let error = ErrorBody::engine(Code::WorkerLost, format!("the worker that ran `{function}` went away before it answered"));
+                self.end(call, Err(error), out);
+            } else {
+                out.push(Effect::Send { to: call.callee, frame: Frame::Cancel { call: id.into() } });
+            }
+        }
+        out.push(Effect::Event(Event::WorkerDisconnected { session, name }));
+    }
+
+    /// Ends the calls whose deadline has passed; says when to look again.
+    pub fn expire(&self, now: Now, out: &mut Effects) -> Option<Now> {
+        let (late, next) = self.calls.take_late(now);
+        for (id, call) in late {
+            out.push(Effect::Send { to: call.callee, frame: Frame::Cancel { call: id.into() } });
+            let function = &call.function;
+            let error = ErrorBody::engine(Code::Timeout, format!("`{function}` did not answer before its deadline"));
+            self.end(call, Err(error), out);
+        }
+        next
+    }
+
+    /// Takes back a frame that did not reach its session.
+    pub fn refused(&self, to: SessionId, frame: Frame, why: Refusal, out: &mut Effects) {
+        match (frame, why) {
+            (Frame::Call(call), _) => self.on_call_refused(to, call.call.as_ref(), why, out),
+            // Its calls are about to end anyway, or have.
+            (_, Refusal::Closed) => {}
+            (_, Refusal::Full) => {
+                let why = ErrorBody::engine(Code::Overloaded, "the worker does not read what it is sent");
+                out.push(Effect::Close { session: to, why });
+            }
+        }
+    }
+
+    /// A payload that the session's dialect cannot carry.
+    pub fn unsendable(&self, to: SessionId, frame: Frame, error: ErrorBody, out: &mut Effects) {
+        match frame {
+            Frame::Call(call) => self.fail_refused(to, call.call.as_ref(), error, out),
+            Frame::Reply { call, function, .. } => {
+                out.push(Effect::Send { to, frame: Frame::Reply { call, function, outcome: Err(error) } });
+            }
+            _ => {}
+        }
+    }
+
+    // ── For those who look ──────────────────────────────────────────────────────────────────
+
+    pub fn functions(&self) -> Vec<FunctionView> {
+        self.registry.functions.list()
+    }
+
+    pub fn function(&self, id: &str) -> Option<FunctionView> {
+        self.registry.functions.get(id)
+    }
+
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.registry.sessions.list()
+    }
+
+    pub fn triggers(&self) -> Vec<TriggerView> {
+        self.registry.triggers.list()
+    }
+
+    pub fn trigger_types(&self) -> Vec<TriggerTypeView> {
+        self.registry.triggers.types()
+    }
+
+    pub fn calls_in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Calls that `session` has been given and not answered.
+    pub fn running_on(&self, session: SessionId) -> usize {
+        self.calls.running_on(session)
+    }
+}
+
+/// The call that a callee calls `reference`: callees always use our numbers.
+fn ours(reference: &CallRef) -> Option<CallId> {
+    reference.number().map(CallId)
+}
