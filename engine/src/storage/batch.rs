@@ -1,0 +1,104 @@
+//! A batch: what one commit expects and writes.
+
+use bytes::Bytes;
+
+use super::{Error, KEY_BYTES_MAX, Space, Version};
+
+/// Writes that become visible together, if all expectations hold. A later operation on a key wins
+/// over an earlier one.
+#[derive(Clone, Default, Debug)]
+pub struct Batch {
+    pub(super) expects: Vec<Expect>,
+    pub(super) ops: Vec<Op>,
+}
+
+/// A condition on the newest record of a key.
+#[derive(Clone, Debug)]
+pub(super) struct Expect {
+    pub(super) space: Space,
+    pub(super) key: Bytes,
+    pub(super) version: Version,
+}
+
+/// One write; `None` deletes.
+#[derive(Clone, Debug)]
+pub(super) struct Op {
+    pub(super) space: Space,
+    pub(super) key: Bytes,
+    pub(super) value: Option<Bytes>,
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Commit only if the record's version is `version`; 0 means that there must be none.
+    pub fn expect(&mut self, space: Space, key: impl Into<Bytes>, version: Version) {
+        self.expects.push(Expect {
+            space,
+            key: key.into(),
+            version,
+        });
+    }
+
+    /// Writes a record. Returns the operation's place, for [`Committed::version`].
+    pub fn put(&mut self, space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) -> usize {
+        self.push(Op {
+            space,
+            key: key.into(),
+            value: Some(value.into()),
+        })
+    }
+
+    /// Removes a record; nothing happens if there is none.
+    pub fn delete(&mut self, space: Space, key: impl Into<Bytes>) -> usize {
+        self.push(Op {
+            space,
+            key: key.into(),
+            value: None,
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    fn push(&mut self, op: Op) -> usize {
+        self.ops.push(op);
+        self.ops.len() - 1
+    }
+
+    /// What the batch adds to a group commit.
+    pub(super) fn bytes(&self) -> usize {
+        self.ops
+            .iter()
+            .map(|op| op.key.len() + op.value.as_ref().map_or(0, Bytes::len))
+            .sum()
+    }
+
+    pub(super) fn check_keys(&self) -> Result<(), Error> {
+        let expected = self.expects.iter().map(|expect| expect.key.len());
+        let written = self.ops.iter().map(|op| op.key.len());
+        match expected
+            .chain(written)
+            .find(|bytes| !(1..=KEY_BYTES_MAX).contains(bytes))
+        {
+            Some(bytes) => Err(Error::KeySize { bytes }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A batch that is on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Committed {
+    pub(super) first: Version,
+}
+
+impl Committed {
+    /// The version that the operation at `place` got.
+    pub fn version(self, place: usize) -> Version {
+        self.first + place as Version
+    }
+}
