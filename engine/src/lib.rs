@@ -1,1 +1,3 @@
-
+pub mod storage;
+pub mod config;
+pub mod supervisor;

@@ -1,0 +1,88 @@
+//! Settings: what was written in `config.yaml`, on the command line and in the environment, checked
+//! before anything starts. The only reader of the environment; knows every room's plain `Config`
+//! and no room's work.
+
+mod check;
+mod document;
+mod env;
+mod error;
+mod expand;
+mod node;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod written;
+
+use std::path::{Path, PathBuf};
+
+pub use document::Document;
+pub use env::{Env, ProcessEnv};
+pub use error::Error;
+pub use settings::{
+    Auth, Builtin, Format, Http, Level, Limits, Listener, Log, Settings, Workers, logs_dir,
+};
+
+/// The file looked for when none is named.
+pub const FILE_DEFAULT: &str = "config.yaml";
+
+/// The in-process workers there are.
+pub const BUILTIN_WORKERS: [&str; 4] = ["api", "agent", "llm", "memory"];
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Relative to the current directory, unlike the file's.
+    pub data_dir: Option<PathBuf>,
+    pub bus_port: Option<u16>,
+    pub http_port: Option<u16>,
+    /// For both listeners.
+    pub auth: Option<Auth>,
+    /// Only these workers; empty means all.
+    pub only: Vec<String>,
+    /// No worker at all: just the bus and its built-in functions.
+    pub no_workers: bool,
+}
+
+impl Overrides {
+    fn apply(&self, written: &mut written::Written) {
+        let listen = &mut written.listen;
+        listen.bus.port = self.bus_port.unwrap_or(listen.bus.port);
+        listen.http.port = self.http_port.unwrap_or(listen.http.port);
+        listen.bus.auth = self.auth.unwrap_or(listen.bus.auth);
+        listen.http.auth = self.auth.unwrap_or(listen.http.auth);
+    }
+
+    fn wants(&self, worker: &str) -> bool {
+        !self.no_workers && (self.only.is_empty() || self.only.iter().any(|name| name == worker))
+    }
+}
+
+/// Reads the settings from `file`, or from `config.yaml` if there is one, or takes the defaults.
+///
+/// # Errors
+/// The first fault, with file, line, key and what would be right.
+pub fn load(file: Option<&Path>, overrides: &Overrides, env: &dyn Env) -> Result<Settings, Error> {
+    let default = Path::new(FILE_DEFAULT);
+    let (document, file) = match file {
+        Some(file) => (Document::open(file, env)?, Some(file)),
+        None if default.exists() => (Document::open(default, env)?, Some(default)),
+        None => (Document::empty(default), None),
+    };
+    settings_of(&document, file, overrides, env)
+}
+
+fn settings_of(
+    document: &Document,
+    file: Option<&Path>,
+    overrides: &Overrides,
+    env: &dyn Env,
+) -> Result<Settings, Error> {
+    let base = document.file().parent().unwrap_or(Path::new(""));
+    check::Check {
+        document,
+        base,
+        env,
+        overrides,
+    }
+    .run(file.map(Path::to_owned))
+}

@@ -1,0 +1,297 @@
+//! From what was written to what may be relied on.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Auth, BUILTIN_WORKERS, Builtin, Document, Env, Error, Http, Limits, Listener, Overrides,
+    Settings, Workers, written, written::Written,
+};
+use crate::supervisor::Manifest;
+
+/// Checks a document as a whole.
+pub(super) struct Check<'a> {
+    pub(super) document: &'a Document,
+    /// What relative paths in the file are relative to.
+    pub(super) base: &'a Path,
+    pub(super) env: &'a dyn Env,
+    pub(super) overrides: &'a Overrides,
+}
+
+impl Check<'_> {
+    pub(super) fn run(&self, file: Option<PathBuf>) -> Result<Settings, Error> {
+        let mut written: Written = self.document.read()?;
+        self.overrides.apply(&mut written);
+        let data_dir = match &self.overrides.data_dir {
+            Some(path) => absolute(path),
+            None => self.path(written.data_dir.as_deref().unwrap_or(Path::new("data"))),
+        };
+        Ok(Settings {
+            file,
+            bus: self.bus(&written.listen.bus)?,
+            http: self.http(&written.listen.http)?,
+            data_dir,
+            limits: self.limits(&written)?,
+            log: written.log.clone(),
+            workers: self.workers(written)?,
+        })
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        absolute(&self.base.join(path))
+    }
+
+    fn bus(&self, bus: &written::Bus) -> Result<Listener, Error> {
+        let address = SocketAddr::new(self.host("listen.bus", &bus.host, bus.auth)?, bus.port);
+        self.origins("listen.bus", &bus.origins)?;
+        self.hosts("listen.bus", &bus.hosts)?;
+        Ok(Listener {
+            address,
+            auth: bus.auth,
+            origins: bus.origins.clone(),
+            hosts: bus.hosts.clone(),
+        })
+    }
+
+    fn http(&self, http: &written::Http) -> Result<Http, Error> {
+        let address = SocketAddr::new(self.host("listen.http", &http.host, http.auth)?, http.port);
+        self.origins("listen.http", &http.origins)?;
+        self.hosts("listen.http", &http.hosts)?;
+        let listener = Listener {
+            address,
+            auth: http.auth,
+            origins: http.origins.clone(),
+            hosts: http.hosts.clone(),
+        };
+        let body_bytes_max = self.within(
+            "listen.http.body_bytes_max",
+            http.body_bytes_max,
+            1,
+            1 << 30,
+        )?;
+        let timeout_ms = self.within("listen.http.timeout_ms", http.timeout_ms, 1, DAY_MS)?;
+        Ok(Http {
+            listener,
+            body_bytes_max: body_bytes_max as usize,
+            timeout: Duration::from_millis(timeout_ms),
+        })
+    }
+
+    fn host(&self, section: &str, host: &str, auth: Auth) -> Result<IpAddr, Error> {
+        let address = match host {
+            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            other => other.parse().map_err(|_| {
+                let message = format!("`{other}` is no IP address; expected one such as 127.0.0.1, ::1 or 0.0.0.0, or localhost");
+                self.document.error(&format!("{section}.host"), message)
+            })?,
+        };
+        if auth == Auth::None && !address.is_loopback() {
+            let message = format!(
+                "`none` lets anybody who can reach {address} run your functions, so it is accepted on loopback only; \
+                 use `auth: token`, or `host: 127.0.0.1`"
+            );
+            return Err(self.document.error(&format!("{section}.auth"), message));
+        }
+        Ok(address)
+    }
+
+    fn origins(&self, section: &str, origins: &[String]) -> Result<(), Error> {
+        for (index, origin) in origins
+            .iter()
+            .enumerate()
+            .filter(|(_, origin)| !is_origin(origin))
+        {
+            let message = format!(
+                "`{origin}` is no origin; expected scheme and host, for instance https://app.example.org or http://localhost:5173"
+            );
+            return Err(self
+                .document
+                .error(&format!("{section}.origins.{index}"), message));
+        }
+        Ok(())
+    }
+
+    fn hosts(&self, section: &str, hosts: &[String]) -> Result<(), Error> {
+        let is_host = |host: &String| !host.is_empty() && !host.contains(['/', ' ', '@']);
+        for (index, host) in hosts.iter().enumerate().filter(|(_, host)| !is_host(host)) {
+            let message = format!(
+                "`{host}` is no host name; expected a name such as agents.example.org, without scheme or path"
+            );
+            return Err(self
+                .document
+                .error(&format!("{section}.hosts.{index}"), message));
+        }
+        Ok(())
+    }
+
+    fn limits(&self, written: &Written) -> Result<Limits, Error> {
+        let limits = written.limits.clone();
+        let message = self.within(
+            "limits.message_bytes_max",
+            limits.message_bytes_max,
+            1 << 10,
+            1 << 30,
+        )?;
+        self.within(
+            "limits.outbox_frames_max",
+            limits.outbox_frames_max,
+            16,
+            1 << 20,
+        )?;
+        self.within(
+            "limits.outbox_bytes_max",
+            limits.outbox_bytes_max,
+            message,
+            16 << 30,
+        )?;
+        self.within("limits.sessions_max", limits.sessions_max, 1, 1_000_000)?;
+        Ok(limits)
+    }
+
+    fn within(&self, key: &str, value: u64, min: u64, max: u64) -> Result<u64, Error> {
+        if (min..=max).contains(&value) {
+            return Ok(value);
+        }
+        Err(self.document.error(
+            key,
+            format!("{value} is out of range; expected {min} to {max}"),
+        ))
+    }
+
+    fn workers(&self, written: Written) -> Result<Workers, Error> {
+        let stop_timeout_ms = self.within(
+            "workers.stop_timeout_ms",
+            written.workers.stop_timeout_ms,
+            1,
+            600_000,
+        )?;
+        let log_bytes_max = self.within(
+            "workers.log_bytes_max",
+            written.workers.log_bytes_max,
+            4096,
+            1 << 40,
+        )?;
+        let mut builtin = self.builtin(&written)?;
+        let mut processes = self.processes(&written.workers.dirs)?;
+        self.refuse_unknown(&builtin, &processes)?;
+        builtin.retain(|worker| self.overrides.wants(&worker.name));
+        processes.retain(|worker| self.overrides.wants(&worker.name));
+        Ok(Workers {
+            builtin,
+            processes,
+            stop_timeout: Duration::from_millis(stop_timeout_ms),
+            log_bytes_max,
+        })
+    }
+
+    fn builtin(&self, written: &Written) -> Result<Vec<Builtin>, Error> {
+        let names = written.workers.builtin.iter().enumerate();
+        names
+            .map(|(index, name)| {
+                let config = match name.as_str() {
+                    "agent" => &written.agent,
+                    "api" => &written.api,
+                    "llm" => &written.llm,
+                    "memory" => &written.memory,
+                    _ => {
+                        let message = format!(
+                            "`{name}` is no in-process worker; expected any of {}",
+                            BUILTIN_WORKERS.join(", ")
+                        );
+                        return Err(self
+                            .document
+                            .error(&format!("workers.builtin.{index}"), message));
+                    }
+                };
+                Ok(Builtin {
+                    name: name.clone(),
+                    config: config.clone(),
+                })
+            })
+            .collect()
+    }
+
+    fn processes(&self, dirs: &[PathBuf]) -> Result<Vec<Manifest>, Error> {
+        let mut processes: Vec<Manifest> = Vec::new();
+        for (index, dir) in dirs.iter().enumerate() {
+            let key = format!("workers.dirs.{index}");
+            let folder = self.path(dir);
+            if !folder.join(Manifest::FILE).is_file() {
+                let message = format!(
+                    "{} has no {}; expected the folder of a worker",
+                    folder.display(),
+                    Manifest::FILE
+                );
+                return Err(self.document.error(&key, message));
+            }
+            let manifest = Manifest::open(&folder, self.env)?;
+            if let Some(other) = processes.iter().find(|other| other.name == manifest.name) {
+                let message = format!(
+                    "{} is named `{}`, as is {}",
+                    folder.display(),
+                    manifest.name,
+                    other.folder.display()
+                );
+                return Err(self.document.error(&key, message));
+            }
+            processes.push(manifest);
+        }
+        Ok(processes)
+    }
+
+    /// A misspelt `--only` would otherwise start nothing and say nothing.
+    fn refuse_unknown(&self, builtin: &[Builtin], processes: &[Manifest]) -> Result<(), Error> {
+        let known: Vec<&str> = builtin
+            .iter()
+            .map(|worker| worker.name.as_str())
+            .chain(processes.iter().map(|worker| worker.name.as_str()))
+            .collect();
+        match self
+            .overrides
+            .only
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!(
+                    "--only {name}: there is no such worker; expected any of {}",
+                    known.join(", ")
+                );
+                Err(self.document.error("workers", message))
+            }
+        }
+    }
+}
+
+/// Milliseconds of a day, the longest any request may take.
+const DAY_MS: u64 = 86_400_000;
+
+fn absolute(path: &Path) -> PathBuf {
+    // It fails for an empty path and when there is no current directory; then nothing is lost.
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), tidy)
+}
+
+/// Without `.` and `..`, so that messages are readable.
+fn tidy(path: PathBuf) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+fn is_origin(origin: &str) -> bool {
+    let host = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ', '@', '*']))
+}

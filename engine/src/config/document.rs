@@ -1,0 +1,166 @@
+//! One settings file: read as any type, with faults that name file, line and key.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use super::{
+    Env, Error,
+    node::{Node, Value},
+};
+
+/// A parsed file. What it means is for the types it is read as.
+#[derive(Clone, Debug)]
+pub struct Document {
+    file: PathBuf,
+    root: Node,
+}
+
+impl Document {
+    /// Parses `text`, which was read from `file`, and replaces the variables in it.
+    ///
+    /// # Errors
+    /// When it is no YAML, or a variable is missing.
+    pub fn parse(file: &Path, text: &str, env: &dyn Env) -> Result<Document, Error> {
+        let fault = |line, message| Error {
+            file: file.to_owned(),
+            line,
+            key: String::new(),
+            message,
+        };
+        let options = serde_saphyr::options! { with_snippet: false };
+        let value: Value = match serde_saphyr::from_str_with_options(text, options) {
+            Ok(value) => value,
+            Err(error) => return Err(fault(line_of(&error), sentence(&error))),
+        };
+        let root = Node { line: 1, value };
+        let root = root
+            .expanded(env)
+            .map_err(|(line, message)| fault(Some(line), message))?;
+        Ok(Document {
+            file: file.to_owned(),
+            root,
+        })
+    }
+
+    /// Reads and parses `file`.
+    ///
+    /// # Errors
+    /// When it cannot be read, and as [`Document::parse`].
+    pub fn open(file: &Path, env: &dyn Env) -> Result<Document, Error> {
+        let text = std::fs::read_to_string(file).map_err(|error| Error {
+            file: file.to_owned(),
+            line: None,
+            key: String::new(),
+            message: format!("cannot be read: {error}"),
+        })?;
+        Document::parse(file, &text, env)
+    }
+
+    /// A document that says nothing, so that everything has its default.
+    pub fn empty(file: &Path) -> Document {
+        Document {
+            file: file.to_owned(),
+            root: Node {
+                line: 1,
+                value: Value::Null,
+            },
+        }
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The document as `T`.
+    ///
+    /// # Errors
+    /// The first key that does not fit, with what would.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
+            let keys: Vec<Key> = error.path().iter().filter_map(Key::of).collect();
+            self.fault(&keys, error.inner().to_string())
+        })
+    }
+
+    /// A fault found by a later check at `key`, for instance `listen.bus.host` or `workers.dirs.0`.
+    pub fn error(&self, key: &str, message: impl Into<String>) -> Error {
+        let keys: Vec<Key> = key.split('.').map(Key::parse).collect();
+        self.fault(&keys, message.into())
+    }
+
+    fn fault(&self, keys: &[Key], message: String) -> Error {
+        let mut line = None;
+        let mut node = Some(&self.root);
+        for key in keys {
+            node = node.and_then(|node| key.find(node));
+            line = node.map(|node| node.line).or(line);
+        }
+        let key = keys
+            .iter()
+            .map(Key::to_string)
+            .collect::<Vec<_>>()
+            .join(".");
+        Error {
+            file: self.file.clone(),
+            line,
+            key,
+            message,
+        }
+    }
+}
+
+/// One step of the way to a value.
+enum Key {
+    Name(String),
+    Index(usize),
+}
+
+impl Key {
+    fn of(segment: &Segment) -> Option<Key> {
+        match segment {
+            Segment::Map { key } | Segment::Enum { variant: key } => Some(Key::Name(key.clone())),
+            Segment::Seq { index } => Some(Key::Index(*index)),
+            Segment::Unknown => None,
+        }
+    }
+
+    fn parse(text: &str) -> Key {
+        text.parse()
+            .map_or_else(|_| Key::Name(text.to_owned()), Key::Index)
+    }
+
+    fn find<'a>(&self, node: &'a Node) -> Option<&'a Node> {
+        match self {
+            Key::Name(name) => node.get(name),
+            Key::Index(index) => node.item(*index),
+        }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Key::Name(name) => f.write_str(name),
+            Key::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
+fn line_of(error: &serde_saphyr::Error) -> Option<u32> {
+    error
+        .location()
+        .and_then(|location| u32::try_from(location.line()).ok())
+}
+
+/// The parser's words on one line, without the place, which [`Error`] tells itself.
+fn sentence(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let place = first.find(" at line ").unwrap_or(first.len());
+    format!(
+        "not valid YAML: {}",
+        first[..place].trim_end_matches([',', ':', ' '])
+    )
+}

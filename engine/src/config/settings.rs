@@ -1,0 +1,161 @@
+//! The settings after checking: what the rest of the engine may rely on.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::supervisor::Manifest;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file these came from; `None` when there was none.
+    pub file: Option<PathBuf>,
+    pub bus: Listener,
+    pub http: Http,
+    /// Absolute.
+    pub data_dir: PathBuf,
+    pub workers: Workers,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+/// One address to listen on, and who may come in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub auth: Auth,
+    /// Browser origins let in; empty means none.
+    pub origins: Vec<String>,
+    /// Names accepted in `Host` besides the address itself and the names of loopback.
+    pub hosts: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Http {
+    pub listener: Listener,
+    pub body_bytes_max: usize,
+    /// Longest a request may take; a streamed answer may go on.
+    pub timeout: Duration,
+}
+
+/// Who may connect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Whoever shows the token of the data directory.
+    #[default]
+    Token,
+    /// Anybody on this machine; loopback only.
+    None,
+}
+
+/// Which workers run.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    /// In-process workers, by name.
+    pub builtin: Vec<Builtin>,
+    /// Workers that are processes of their own.
+    pub processes: Vec<Manifest>,
+    /// How long a process may take to end before it is killed.
+    pub stop_timeout: Duration,
+    /// Size at which a worker's log is rotated; one older file is kept.
+    pub log_bytes_max: u64,
+}
+
+/// An in-process worker and its section of the file.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Builtin {
+    pub name: String,
+    /// JSON `null` when the section is absent; the worker's own type reads it.
+    pub config: Value,
+}
+
+/// Bounds that protect the engine.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest message on the bus.
+    pub message_bytes_max: u64,
+    /// Frames that may wait for one session; more is `overloaded`.
+    pub outbox_frames_max: u64,
+    /// Bytes that may wait for one session.
+    pub outbox_bytes_max: u64,
+    /// Sessions at one time.
+    pub sessions_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            // Four times the largest HTTP body in base64, rounded; the SDKs assume it.
+            message_bytes_max: 64 << 20,
+            outbox_frames_max: 16_384,
+            outbox_bytes_max: 256 << 20,
+            sessions_max: 10_000,
+        }
+    }
+}
+
+/// What the engine says about itself on standard error.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub level: Level,
+    pub format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            level: Level::Info,
+            format: Format::Text,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// Where logs of worker processes go.
+    pub fn logs_dir(&self) -> PathBuf {
+        logs_dir(&self.data_dir)
+    }
+}
+
+/// Where logs of worker processes go, given a data directory.
+pub fn logs_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("logs")
+}

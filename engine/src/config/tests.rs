@@ -1,0 +1,245 @@
+//! What settings files may say, and what they hear when they say something else.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn read(text: &str) -> Result<Settings, String> {
+    let file = Path::new("/etc/agentos/config.yaml");
+    let env = env(&[("PORT", "5000"), ("TOKEN_LIKE", "123")]);
+    let document = Document::parse(file, text, &env).map_err(|error| error.to_string())?;
+    settings_of(&document, Some(file), &Overrides::default(), &env)
+        .map_err(|error| error.to_string())
+}
+
+/// The fault of `text`, without the file's name.
+fn check(text: &str, expect: &str) {
+    let error = read(text).expect_err(text);
+    assert_eq!(
+        error
+            .strip_prefix("/etc/agentos/config.yaml:")
+            .unwrap_or(&error),
+        expect,
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_written_gives_the_defaults() {
+    for text in ["", "# only a comment\n", "listen:\n  bus:\nworkers:\n"] {
+        let settings = read(text).unwrap();
+        assert_eq!(settings.bus.address.to_string(), "127.0.0.1:49134");
+        assert_eq!(settings.http.listener.address.to_string(), "127.0.0.1:3111");
+        assert_eq!(settings.bus.auth, Auth::Token);
+        assert_eq!(settings.data_dir, Path::new("/etc/agentos/data"));
+        assert_eq!(settings.workers.builtin.len(), BUILTIN_WORKERS.len());
+        assert_eq!(settings.workers.stop_timeout, Duration::from_secs(8));
+    }
+}
+
+#[test]
+fn variables_take_the_type_that_is_asked_for() {
+    let settings = read(
+        "listen: { bus: { port: \"${PORT}\" }, http: { host: '${HOST:0.0.0.0}' } }\n\
+         data_dir: ../${TOKEN_LIKE}\n\
+         log: { level: \"${LEVEL:debug}\" }\n\
+         llm: { port: \"${PORT}\", key: '${KEY:}', both: 'a${PORT}' }\n",
+    )
+    .unwrap();
+    assert_eq!(settings.bus.address.port(), 5000);
+    assert_eq!(settings.http.listener.address.ip().to_string(), "0.0.0.0");
+    assert_eq!(settings.data_dir, Path::new("/etc/123"));
+    assert_eq!(settings.log.level, Level::Debug);
+    let llm = settings
+        .workers
+        .builtin
+        .iter()
+        .find(|worker| worker.name == "llm")
+        .unwrap();
+    assert_eq!(
+        llm.config,
+        serde_json::json!({ "port": 5000, "key": null, "both": "a5000" })
+    );
+}
+
+#[test]
+fn faults_name_line_key_and_what_would_be_right() {
+    check(
+        "listen:\n  bus:\n    prot: 1\n",
+        "3: `listen.bus.prot`: unknown field `prot`, expected one of `host`, `port`, `auth`, `origins`, `hosts`",
+    );
+    check(
+        "listen:\n  bus:\n    auth: maybe\n",
+        "3: `listen.bus.auth`: unknown variant `maybe`, expected `token` or `none`",
+    );
+    check(
+        "\nlisten:\n  http: { port: 70000 }\n",
+        "3: `listen.http.port`: invalid value: integer `70000`, expected a whole number from 0 to 65535",
+    );
+    check(
+        "log:\n  level: loud\n",
+        "2: `log.level`: unknown variant `loud`, expected one of `error`, `warn`, `info`, `debug`, `trace`",
+    );
+    check(
+        "workers:\n  builtin: [api, agnet]\n",
+        "2: `workers.builtin.1`: `agnet` is no in-process worker; expected any of api, agent, llm, memory",
+    );
+    check(
+        "workers: [a]\n",
+        "1: `workers`: invalid type: sequence, expected keys with values",
+    );
+    check(
+        "listen:\n  http:\n    timeout_ms: 0\n",
+        "3: `listen.http.timeout_ms`: 0 is out of range; expected 1 to 86400000",
+    );
+    check(
+        "listen:\n  bus:\n    host: example.org\n",
+        "3: `listen.bus.host`: `example.org` is no IP address; expected one such as 127.0.0.1, ::1 or 0.0.0.0, or localhost",
+    );
+    check(
+        "listen:\n  http:\n    origins:\n      - https://a.example\n      - b.example\n",
+        "5: `listen.http.origins.1`: `b.example` is no origin; expected scheme and host, for instance https://app.example.org or http://localhost:5173",
+    );
+    check(
+        "workers:\n  dirs: [nowhere]\n",
+        "2: `workers.dirs.0`: /etc/agentos/nowhere has no worker.yaml; expected the folder of a worker",
+    );
+    check(
+        "data_dir: ${MISSING}\n",
+        "1: the environment variable MISSING is not set; set it, or give a default: ${MISSING:default}",
+    );
+    check(
+        "listen:\n  bus:\n    port: '${TOKEN_LIKE}x'\n",
+        "3: `listen.bus.port`: invalid value: the text of a variable, expected a whole number from 0 to 65535",
+    );
+}
+
+#[test]
+fn faults_of_yaml_itself_name_the_line() {
+    for (text, line) in [
+        ("listen: [", "1"),
+        ("a: 1\na: 2\n", "2"),
+        ("listen:\n\tbus: 1\n", "2"),
+        ("a: b: c\n", "1"),
+    ] {
+        let error = read(text).expect_err(text);
+        assert!(
+            error.starts_with(&format!(
+                "/etc/agentos/config.yaml:{line}: not valid YAML: "
+            )),
+            "{text}: {error}"
+        );
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn no_authentication_is_for_loopback() {
+    assert_eq!(
+        read("listen: { bus: { auth: none } }").unwrap().bus.auth,
+        Auth::None
+    );
+    let error = read("listen:\n  bus:\n    host: 0.0.0.0\n    auth: none\n").unwrap_err();
+    assert!(
+        error.contains("config.yaml:4: `listen.bus.auth`") && error.contains("loopback only"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_command_line_wins() {
+    let overrides = Overrides {
+        bus_port: Some(0),
+        auth: Some(Auth::None),
+        only: vec!["llm".into()],
+        ..Overrides::default()
+    };
+    let document = Document::parse(
+        Path::new("c.yaml"),
+        "listen: { bus: { port: 1 } }",
+        &env(&[]),
+    )
+    .unwrap();
+    let settings = settings_of(&document, None, &overrides, &env(&[])).unwrap();
+    assert_eq!(
+        (settings.bus.address.port(), settings.http.listener.auth),
+        (0, Auth::None)
+    );
+    assert_eq!(
+        settings
+            .workers
+            .builtin
+            .iter()
+            .map(|worker| worker.name.as_str())
+            .collect::<Vec<_>>(),
+        ["llm"]
+    );
+
+    let overrides = Overrides {
+        only: vec!["lmm".into()],
+        ..Overrides::default()
+    };
+    let error = settings_of(&document, None, &overrides, &env(&[])).unwrap_err();
+    assert_eq!(
+        error.message,
+        "--only lmm: there is no such worker; expected any of api, agent, llm, memory"
+    );
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let error = load(
+        Some(Path::new("/nowhere/config.yaml")),
+        &Overrides::default(),
+        &env(&[]),
+    )
+    .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nowhere/config.yaml: cannot be read: "),
+        "{error}"
+    );
+}
+
+/// Reads a manifest and gives its fault, without the folder's name.
+fn check_manifest(text: &str, expect: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("worker.yaml"), text).unwrap();
+    let error = crate::supervisor::Manifest::open(folder.path(), &env(&[]))
+        .expect_err(text)
+        .to_string();
+    assert_eq!(error.split_once("worker.yaml").unwrap().1, expect, "{text}");
+}
+
+#[test]
+fn manifests_are_as_strict() {
+    check_manifest("name: a\nlanguage: rust\n", ": missing field `command`");
+    check_manifest(
+        "name: a\nlanguage: cobol\ncommand: [a]\n",
+        ":2: `language`: unknown variant `cobol`, expected one of `rust`, `typescript`, `python`, `other`",
+    );
+    check_manifest(
+        "name: a/b\nlanguage: rust\ncommand: [a]\n",
+        ":1: `name`: expected letters, digits, `-` and `_`, at most 64, for instance image-tools",
+    );
+    check_manifest(
+        "name: a\nlanguage: rust\ncommand: []\n",
+        ":3: `command`: expected a program and its arguments, for instance [node, dist/index.js]",
+    );
+    check_manifest(
+        "name: a\nlanguage: rust\ncommand: [a]\nprepare:\n - [b]\n",
+        ":4: `prepare`: `inputs` must say which files these steps depend on, for instance [package.json, src/**/*.ts]",
+    );
+    check_manifest(
+        "name: a\nlanguage: rust\ncommand: [a]\nrestart: { backoff: 1 }\n",
+        ":4: `restart.backoff`: unknown field `backoff`, expected one of `backoff_ms`, `backoff_ms_max`, `stable_ms`",
+    );
+}

@@ -1,0 +1,59 @@
+//! One hash over everything that a worker's preparation depends on.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::Manifest;
+
+/// The hash of the manifest and of each input's path and content.
+///
+/// # Errors
+/// When an input cannot be read.
+pub(super) fn of(manifest: &Manifest) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(std::fs::read(manifest.folder.join(Manifest::FILE))?);
+    for input in inputs(manifest)? {
+        let name = input.strip_prefix(&manifest.folder).unwrap_or(&input);
+        hash.update(name.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(std::fs::read(&input)?);
+        hash.update([0]);
+    }
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// The files that the globs match, each once, in a stable order.
+fn inputs(manifest: &Manifest) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for glob in &manifest.inputs {
+        let pattern = format!(
+            "{}/{glob}",
+            glob::Pattern::escape(&manifest.folder.to_string_lossy())
+        );
+        let matches = glob::glob(&pattern).map_err(io::Error::other)?;
+        for path in matches {
+            let path = path.map_err(io::Error::from)?;
+            if path.is_file() && !is_derived(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// What preparation itself makes, wherever a wide glob finds it.
+fn is_derived(path: &Path) -> bool {
+    const FOLDERS: [&str; 5] = ["node_modules", "target", ".venv", "__pycache__", ".agentos"];
+    path.components()
+        .any(|part| FOLDERS.iter().any(|folder| part.as_os_str() == *folder))
+}
