@@ -1,0 +1,37 @@
+"""Write AgentOS workers in Python.
+
+A worker offers functions on a bus and calls those of others::
+
+    from agentos import Worker
+
+    worker = Worker("hello")
+
+    @worker.function("hello::greet")
+    async def greet(name: str) -> str:
+        return f"hello {name}"
+
+    worker.run()
+
+For programs without asyncio there is :mod:`agentos.sync`.
+"""
+
+from ._agentos import VERSION as __version__
+from .calls import CallStream
+from .context import Context
+from .errors import AgentOSError, Code
+from .http import HttpRequest, HttpResponse
+from .session import State, Trace
+from .worker import Worker
+
+__all__ = [
+    "AgentOSError",
+    "CallStream",
+    "Code",
+    "Context",
+    "HttpRequest",
+    "HttpResponse",
+    "State",
+    "Trace",
+    "Worker",
+    "__version__",
+]

@@ -1,0 +1,112 @@
+"""Calls that block a thread while an event loop in another thread makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from .calls import Calls, CallStream
+
+
+class BlockingCalls:
+    """The calls of a worker or a context, each waiting for its outcome."""
+
+    def __init__(self, calls: Calls, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._calls, self._loop = calls, loop
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return wait(self._loop, work)
+
+    def trigger(
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+    ) -> Any:
+        """Calls ``function`` and waits for its result.
+
+        :param timeout: seconds; 30 unless said otherwise.
+        :param metadata: JSON for the handler, beside the payload.
+        :raises AgentOSError: the function's error, or the engine's: ``not_found``, ``timeout``,
+            ``worker_lost``, ``overloaded``.
+        """
+        return self._wait(self._calls.trigger(function, payload, timeout=timeout, metadata=metadata))
+
+    def stream(
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+    ) -> Stream:
+        """Calls ``function`` for a stream of chunks: ``for chunk in worker.stream(...)``."""
+
+        async def start() -> CallStream:
+            return self._calls.stream(function, payload, timeout=timeout, metadata=metadata)
+
+        return Stream(self._wait(start()), self._loop)
+
+    def trigger_void(
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+    ) -> None:
+        """Calls ``function`` and does not wait; nobody hears of the outcome."""
+        self._wait(self._calls.trigger_void(function, payload, timeout=timeout, metadata=metadata))
+
+
+class Stream:
+    """A streamed result, read with ``for``. Leaving it before its end cancels the call."""
+
+    def __init__(self, stream: CallStream, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._stream, self._loop = stream, loop
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        chunk = wait(self._loop, _next(self._stream))
+        if chunk is _END:
+            raise StopIteration
+        return chunk
+
+    def result(self) -> Any:
+        """What the function returned at the end; chunks not read yet are dropped."""
+        return wait(self._loop, self._stream.result())
+
+    def close(self) -> None:
+        wait(self._loop, self._stream.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_END = object()
+
+
+async def _next(stream: CallStream) -> Any:
+    return await anext(stream, _END)
+
+
+def wait(loop: asyncio.AbstractEventLoop | None, work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs ``work`` on ``loop`` and waits for it; an interrupt of this thread cancels it.
+
+    :raises RuntimeError: on the loop's own thread, which would wait for itself.
+    """
+    if loop is None:
+        work.close()
+        raise RuntimeError("the worker is not connected: use `with worker:` or `worker.run()`")
+    if _running() is loop:
+        work.close()
+        raise RuntimeError("a blocking call inside the event loop; an async handler uses agentos.Context")
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

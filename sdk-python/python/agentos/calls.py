@@ -1,0 +1,196 @@
+"""Calling functions: what a worker and the context of a call have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from types import TracebackType
+from typing import Any, Self
+
+from . import codec
+from ._agentos import STREAM_WINDOW_CHUNKS
+from .codec import Payload
+from .errors import AgentOSError, Code
+from .session import Outgoing, Session, Trace
+
+#: Longest timeout that travels, about 49 days.
+_TIMEOUT_MS_MAX = 2**32 - 1
+
+
+class Calls(ABC):
+    """Makes calls over a session."""
+
+    @property
+    @abstractmethod
+    def _calling(self) -> tuple[Session, Trace]:
+        """The session, and the trace that calls belong to."""
+
+    def _limit(self, timeout: float | None) -> float | None:
+        """The seconds a call may take, given what was asked for."""
+        return timeout
+
+    async def trigger(
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+    ) -> Any:
+        """Calls ``function`` and waits for its result.
+
+        :param timeout: seconds; 30 unless said otherwise.
+        :param metadata: JSON for the handler, beside the payload.
+        :raises AgentOSError: the function's error, or the engine's: ``not_found``, ``timeout``,
+            ``worker_lost``, ``overloaded``.
+
+        Cancelling the task that waits cancels the call.
+        """
+        session, call = self._outgoing(function, payload, timeout, metadata)
+        reply = _Reply(session.loop)
+        id = session.start(call, "reply", reply)
+        try:
+            return decoded(function, await reply.future)
+        finally:
+            session.cancel(id)
+
+    def stream(
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+    ) -> CallStream:
+        """Calls ``function`` for a stream of chunks: ``async for chunk in worker.stream(...)``."""
+        session, call = self._outgoing(function, payload, timeout, metadata)
+        inbox = _Inbox()
+        return CallStream(session, function, session.start(call, "stream", inbox), inbox)
+
+    async def trigger_void(
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+    ) -> None:
+        """Calls ``function`` and does not wait; nobody hears of the outcome."""
+        session, call = self._outgoing(function, payload, timeout, metadata)
+        session.start(call, "void", None)
+
+    def _outgoing(self, function: str, payload: Any, timeout: float | None, metadata: Any) -> tuple[Session, Outgoing]:
+        session, trace = self._calling
+        body = encoded(payload)
+        side_car = None if metadata is None else codec.dumps(metadata).decode()
+        return session, Outgoing(function, body, _milliseconds(self._limit(timeout)), trace, side_car)
+
+
+def _milliseconds(timeout: float | None) -> int | None:
+    if timeout is None:
+        return None
+    if timeout <= 0:
+        raise AgentOSError(Code.TIMEOUT, "the deadline passed before the call was made", origin="caller")
+    return min(math.ceil(timeout * 1000), _TIMEOUT_MS_MAX) if math.isfinite(timeout) else _TIMEOUT_MS_MAX
+
+
+def encoded(value: Any) -> Payload:
+    try:
+        return codec.encode(value)
+    except (TypeError, ValueError) as error:
+        raise AgentOSError(Code.INVALID_INPUT, f"the input has no JSON form: {error}", origin="caller") from error
+
+
+def decoded(function: str, payload: Payload) -> Any:
+    try:
+        return codec.decode(*payload)
+    except ValueError as error:
+        raise AgentOSError(Code.INVALID_INPUT, f"the result of `{function}` is not JSON: {error}") from error
+
+
+class _Reply:
+    """Waits for one outcome."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[Payload] = loop.create_future()
+
+    def on_chunk(self, payload: Payload) -> None:
+        """Nobody asked for chunks."""
+
+    def on_done(self, outcome: Payload | AgentOSError) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, AgentOSError):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class _Inbox:
+    """Chunks that came and were not read yet; the credit granted bounds it."""
+
+    def __init__(self) -> None:
+        self.chunks: deque[Payload] = deque()
+        self.outcome: Payload | AgentOSError | None = None
+        self.news = asyncio.Event()
+
+    def on_chunk(self, payload: Payload) -> None:
+        self.chunks.append(payload)
+        self.news.set()
+
+    def on_done(self, outcome: Payload | AgentOSError) -> None:
+        self.outcome = outcome
+        self.news.set()
+
+
+class CallStream:
+    """A streamed result: chunks, then one outcome.
+
+    Reading grants the function credit; not reading makes it wait. Leaving the stream before its
+    end, by ``aclose`` or by dropping it, cancels the call.
+    """
+
+    def __init__(self, session: Session, function: str, id: int, inbox: _Inbox) -> None:
+        self._session, self._function, self._id, self._inbox = session, function, id, inbox
+        self._read = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        inbox = self._inbox
+        while not inbox.chunks and inbox.outcome is None:
+            inbox.news.clear()
+            await inbox.news.wait()
+        if inbox.chunks:
+            self._grant()
+            return decoded(self._function, inbox.chunks.popleft())
+        if isinstance(inbox.outcome, AgentOSError):
+            raise inbox.outcome
+        raise StopAsyncIteration
+
+    def _grant(self) -> None:
+        self._read += 1
+        if self._read >= STREAM_WINDOW_CHUNKS // 2 and self._inbox.outcome is None:
+            self._session.read(self._id, self._read)
+            self._read = 0
+
+    async def result(self) -> Any:
+        """What the function returned at the end; chunks not read yet are dropped.
+
+        :raises AgentOSError: the function's error, or the engine's.
+        """
+        async for _ in self:
+            pass
+        outcome = self._inbox.outcome
+        return None if outcome is None or isinstance(outcome, AgentOSError) else decoded(self._function, outcome)
+
+    def cancel(self) -> None:
+        """Ends the call now; nothing if it has ended."""
+        self._session.cancel(self._id)
+        if self._inbox.outcome is None:
+            self._inbox.on_done(AgentOSError(Code.CANCELLED, "the stream was closed", origin="caller"))
+
+    async def aclose(self) -> None:
+        self.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        loop = self._session.loop
+        if self._inbox.outcome is None and not loop.is_closed():
+            # The last reference may go on any thread.
+            loop.call_soon_threadsafe(self._session.cancel, self._id)
