@@ -1,1 +1,7 @@
+//! The native half of `@agentos/sdk`: conversion over [`agentos_sdk::mailbox`] and nothing more.
+//!
+//! JavaScript asks for batches of events and hands back results; this side never calls a handler.
 
+mod event;
+mod mailbox;
+mod payload;

@@ -1,0 +1,16 @@
+/**
+ * Write AgentOS workers in TypeScript: the public face of the package.
+ */
+export type { CallOptions, Trace } from "./calls.js";
+export type { Caller, Context } from "./context.js";
+export { AgentOSError } from "./error.js";
+export type { ErrorBody, ErrorCode, ErrorOptions, ErrorOrigin } from "./error.js";
+export { HttpResponse } from "./http.js";
+export type { HttpHandler, HttpOptions, HttpRequest } from "./http.js";
+export type { Log } from "./log.js";
+export type { FunctionOptions, Handler, Returned } from "./offers.js";
+export type { JsonSchema, Schema } from "./schema.js";
+export type { State } from "./session.js";
+export type { CallStream } from "./stream.js";
+export { Worker } from "./worker.js";
+export type { Offered, WorkerOptions } from "./worker.js";

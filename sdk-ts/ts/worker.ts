@@ -1,0 +1,277 @@
+/**
+ * The worker: offers functions, binds triggers, calls other functions.
+ */
+import { createRequire } from "node:module";
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { CallOptions } from "./calls.js";
+import type { Caller } from "./context.js";
+import { AgentOSError } from "./error.js";
+import { type HttpHandler, type HttpOptions, httpHandler, routeConfig, routeId } from "./http.js";
+import { createLog } from "./log.js";
+import {
+  type FunctionOptions,
+  type FunctionSpec,
+  type Handler,
+  type Returned,
+  type TriggerSpec,
+  Offers,
+  isGenerator,
+} from "./offers.js";
+import type { JsonSchema, Schema } from "./schema.js";
+import { Session, type State } from "./session.js";
+import type { CallStream } from "./stream.js";
+
+/** Where the engine is and who we are; what is left out is found. */
+export interface WorkerOptions {
+  /** `ws://host:port`; else `AGENTOS_URL`, else the engine on this machine. */
+  url?: string;
+  /** Else `AGENTOS_TOKEN`, `AGENTOS_TOKEN_FILE`, or the token of the engine on this account. */
+  token?: string;
+  /** Hash of what runs, to tell two builds of one name apart. */
+  build?: string;
+  description?: string;
+  /** How long `start` tries to reach the engine. Default 10 s; `Infinity` tries for ever. */
+  connectTimeoutMs?: number;
+}
+
+/** Something offered to the engine. */
+export interface Offered {
+  readonly id: string;
+  /** Resolves when the engine has it; rejects when it was refused. */
+  readonly ready: Promise<void>;
+  /** Takes it back. */
+  remove(): void;
+}
+
+/** A program that offers functions to the engine and calls those of others. */
+export class Worker implements Caller {
+  readonly name: string;
+  readonly #options: WorkerOptions;
+  readonly #offers = new Offers();
+  readonly #listeners = new Set<(state: State, message: string) => void>();
+  readonly #log;
+  readonly #launched = deferred();
+  readonly #closed = deferred();
+  #session: Session | undefined;
+  #starting: Promise<void> | undefined;
+  #state: State = "connecting";
+  #message = "not started";
+
+  /** `name` is the worker's; the supervisor gives one to workers that name none. */
+  constructor(name = process.env["AGENTOS_WORKER_NAME"], options: WorkerOptions = {}) {
+    if (!name) {
+      throw new AgentOSError("invalid_input", "a worker needs a name", { origin: "caller" });
+    }
+    this.name = name;
+    this.#options = options;
+    this.#log = createLog(name);
+  }
+
+  // ── Offering ──────────────────────────────────────────────────────────────────────────────
+
+  /** Offers `id` without a schema: `Input` is taken on trust. */
+  function<Input = unknown>(id: string, handler: Handler<Input>): Offered;
+  /** Offers `id`; the input is checked, and its type follows from the schema. */
+  function<Input extends StandardSchemaV1, Output extends Schema | undefined = undefined>(
+    id: string,
+    options: FunctionOptions & { input: Input; output?: Output },
+    handler: Handler<StandardSchemaV1.InferOutput<Input>, Returned<Output>>,
+  ): Offered;
+  /** Offers `id`; the input is checked against a plain JSON Schema. */
+  function<Input = unknown, Output extends Schema | undefined = undefined>(
+    id: string,
+    options: FunctionOptions & { input?: JsonSchema; output?: Output },
+    handler: Handler<Input, Returned<Output>>,
+  ): Offered;
+  function(
+    id: string,
+    ...rest: [Handler<never>] | [FunctionOptions & { input?: Schema; output?: Schema }, Handler<never>]
+  ): Offered {
+    const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
+    const spec = this.#offers.addFunction(id, options, handler as Handler<unknown>);
+    return this.#offered(id, [spec], []);
+  }
+
+  /** Answers `method` on `path`, `:name` and `*rest` being parameters. */
+  http(method: string, path: string, handler: HttpHandler): Offered;
+  http(method: string, path: string, options: HttpOptions, handler: HttpHandler): Offered;
+  http(method: string, path: string, ...rest: [HttpHandler] | [HttpOptions, HttpHandler]): Offered {
+    const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
+    const id = options.id ?? routeId(this.name, method, path);
+    const described = { ...options, streams: isGenerator(handler) };
+    const spec = this.#offers.addFunction(id, described, httpHandler(handler));
+    const trigger = this.#offers.addTrigger("http", id, routeConfig(method, path, options));
+    return this.#offered(id, [spec], [trigger]);
+  }
+
+  /** Binds a function, of this worker or of another, to an event source such as `http` or `cron`. */
+  on(type: string, functionId: string, config: unknown = {}): Offered {
+    const trigger = this.#offers.addTrigger(type, functionId, config);
+    return this.#offered(trigger.id, [], [trigger]);
+  }
+
+  /** Before `start`, things are offered together by it; after, each at once. */
+  #offered(id: string, functions: FunctionSpec[], triggers: TriggerSpec[]): Offered {
+    const ready = this.#session ? this.#session.register(functions, triggers) : this.#launched.promise;
+    ready.catch((error: unknown) => {
+      if (this.#state === "connected") this.#log.error("registration failed", { id, error });
+    });
+    const triggerIds = triggers.map((trigger) => trigger.id);
+    return { id, ready, remove: () => this.#remove(functions.length > 0 ? [id] : [], triggerIds) };
+  }
+
+  #remove(functions: string[], triggers: string[]): void {
+    this.#offers.remove(functions, triggers);
+    this.#session?.unregister(functions, triggers);
+  }
+
+  // ── Calling ───────────────────────────────────────────────────────────────────────────────
+
+  trigger<Result = unknown>(functionId: string, payload?: unknown, options: CallOptions = {}): Promise<Result> {
+    if (!this.#session) return Promise.reject(notStarted());
+    return this.#session.calls.trigger(functionId, payload, options);
+  }
+
+  stream<Chunk = unknown, Result = unknown>(
+    functionId: string,
+    payload?: unknown,
+    options: CallOptions = {},
+  ): CallStream<Chunk, Result> {
+    return this.#open().calls.stream(functionId, payload, options);
+  }
+
+  send(functionId: string, payload?: unknown, options: CallOptions = {}): void {
+    this.#open().calls.send(functionId, payload, options);
+  }
+
+  #open(): Session {
+    if (!this.#session) throw notStarted();
+    return this.#session;
+  }
+
+  // ── Living ────────────────────────────────────────────────────────────────────────────────
+
+  /** Where the connection stands. It is made again, with everything offered, when it breaks. */
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Calls `listener` at each change; the returned function stops that. */
+  onState(listener: (state: State, message: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Connects and offers everything; resolves when the engine has it. Rejects with `unavailable`
+   * when no engine answers in time, `unauthenticated` when it refuses the token, or with the
+   * engine's refusal of a function.
+   */
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, ...options } = this.#options;
+    const hooks = {
+      lookup: (id: string) => this.#offers.lookup(id),
+      state: (state: State, message: string) => this.#onState(state, message),
+    };
+    this.#session = new Session({ ...options, name: this.name, sdkVersion: VERSION }, hooks);
+    try {
+      const registered = this.#session.register(this.#offers.functions, this.#offers.triggers);
+      await this.#within(connectTimeoutMs, registered);
+      this.#launched.resolve();
+    } catch (error) {
+      this.#launched.reject(error);
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** `registered`, or the reason why it will not come. */
+  async #within(timeoutMs: number, registered: Promise<void>): Promise<void> {
+    const failed = deferred();
+    const stop = this.onState((state, message) => {
+      if (state === "refused") failed.reject(new AgentOSError("unauthenticated", message, { origin: "caller" }));
+    });
+    const late = () => {
+      const message = `no engine: ${this.#message}; start one with \`agentos start\``;
+      failed.reject(new AgentOSError("unavailable", message, { origin: "engine" }));
+    };
+    const timer = timeoutMs < TIMER_MS_MAX ? setTimeout(late, timeoutMs) : undefined;
+    try {
+      await Promise.race([registered, failed.promise]);
+    } finally {
+      clearTimeout(timer);
+      stop();
+    }
+  }
+
+  /** Starts if need be, answers calls until SIGTERM, SIGINT or `close`, then drains. */
+  async serve(): Promise<void> {
+    let stopping = false;
+    const stop = () => {
+      stopping = true;
+      void this.close();
+    };
+    // Once: a second Ctrl-C ends the process at once.
+    process.once("SIGTERM", stop).once("SIGINT", stop);
+    try {
+      await this.start();
+      await this.#closed.promise;
+    } catch (error) {
+      // Told to stop while it was starting: that is no failure.
+      if (!stopping) throw error;
+    } finally {
+      process.off("SIGTERM", stop).off("SIGINT", stop);
+    }
+  }
+
+  /** Takes no new calls, lets running ones finish (10 s at most), then ends the session. */
+  async close(): Promise<void> {
+    if (!this.#session) return;
+    this.#session.close();
+    await this.#closed.promise;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #onState(state: State, message: string): void {
+    const before = this.#state;
+    this.#state = state;
+    this.#message = message;
+    if (state === "closed") this.#closed.resolve();
+    if (before === "connected" && state === "disconnected") this.#log.warn("connection lost", { why: message });
+    for (const listener of this.#listeners) listener(state, message);
+  }
+}
+
+/** Generous for a local engine, short enough that a wrong address is noticed. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** What `setTimeout` can wait. */
+const TIMER_MS_MAX = 0x7fff_ffff;
+
+const { version: VERSION } = createRequire(import.meta.url)("../package.json") as { version: string };
+
+function notStarted(): AgentOSError {
+  return new AgentOSError("unavailable", "the worker is not started: call `start` first", { origin: "caller" });
+}
+
+interface Deferred {
+  promise: Promise<void>;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+/** A promise settled from outside; its rejection is not an unhandled one. */
+function deferred(): Deferred {
+  let settle!: Omit<Deferred, "promise">;
+  const promise = new Promise<void>((resolve, reject) => (settle = { resolve, reject }));
+  promise.catch(() => {});
+  return { promise, ...settle };
+}
