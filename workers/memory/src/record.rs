@@ -40,9 +40,10 @@ pub(crate) fn id(request: &StoreRequest) -> String {
     hash.update([0]);
     hash.update(request.content.trim());
     let digest = hash.finalize();
-    let (number, _) = digest.split_first_chunk::<16>().expect("a digest has 32 bytes");
+    let (number, _) = digest
+        .split_first_chunk::<16>()
+        .expect("a digest has 32 bytes");
     format!("mem_{:032x}", u128::from_be_bytes(*number))
-}")
 }
 
 /// A vector of length one, and the model that made it.
