@@ -1,3 +1,13 @@
-pub mod storage;
+//! The AgentOS engine: sessions, bus, built-in workers, supervisor, and their boot.
+
+pub mod boot;
+pub mod builtin;
+mod bus;
+mod clock;
 pub mod config;
+mod listener;
+mod session;
+pub mod storage;
 pub mod supervisor;
+
+pub use bus::Bus;

@@ -22,21 +22,35 @@ pub struct Bus {
 
 impl Bus {
     pub fn new(peer: Peer) -> Self {
-        Bus { peer, deadline: None, trace: Trace::default() }
+        Bus {
+            peer,
+            deadline: None,
+            trace: Trace::default(),
+        }
     }
 
     pub(crate) fn nested(peer: Peer, deadline: Instant, trace: Trace) -> Self {
-        Bus { peer, deadline: Some(deadline), trace }
+        Bus {
+            peer,
+            deadline: Some(deadline),
+            trace,
+        }
     }
 
     /// The same bus for work that outlives the call it came from: no inherited deadline.
     pub fn detached(&self) -> Self {
-        Bus { deadline: None, ..self.clone() }
+        Bus {
+            deadline: None,
+            ..self.clone()
+        }
     }
 
     /// The same bus in another trace.
     pub fn with_trace(&self, trace: Trace) -> Self {
-        Bus { trace, ..self.clone() }
+        Bus {
+            trace,
+            ..self.clone()
+        }
     }
 
     pub fn trace(&self) -> &Trace {
@@ -51,13 +65,22 @@ impl Bus {
     ///
     /// # Errors
     /// The function's error, or the engine's: `not_found`, `timeout`, `worker_lost`, `overloaded`.
-    pub async fn trigger<O: DeserializeOwned>(&self, function: &str, input: &(impl Serialize + Sync + ?Sized)) -> Result<O, ErrorBody> {
+    pub async fn trigger<O: DeserializeOwned>(
+        &self,
+        function: &str,
+        input: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<O, ErrorBody> {
         self.call(function).send(input).await
     }
 
     /// A call with options.
     pub fn call(&self, function: &str) -> CallBuilder<'_> {
-        CallBuilder { bus: self, function: function.into(), timeout: None, metadata: None }
+        CallBuilder {
+            bus: self,
+            function: function.into(),
+            timeout: None,
+            metadata: None,
+        }
     }
 }
 
@@ -87,7 +110,10 @@ impl CallBuilder<'_> {
     ///
     /// # Errors
     /// As [`Bus::trigger`]; `invalid_input` when the result is not of the shape of `O`.
-    pub async fn send<O: DeserializeOwned>(self, input: &(impl Serialize + Sync + ?Sized)) -> Result<O, ErrorBody> {
+    pub async fn send<O: DeserializeOwned>(
+        self,
+        input: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<O, ErrorBody> {
         let function = Arc::clone(&self.function);
         let result = self.send_payload(encode(input)?).await?;
         decode(&function, &result)
@@ -103,8 +129,13 @@ impl CallBuilder<'_> {
         let (tell, outcome) = oneshot::channel();
         let number = peer.number();
         peer.start(number, call, deadline, Box::new(tell))?;
-        let _guard = Abandon { peer: &peer, number };
-        outcome.await.unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
+        let _guard = Abandon {
+            peer: &peer,
+            number,
+        };
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
     }
 
     /// Calls for a stream of chunks.
@@ -142,7 +173,11 @@ impl CallBuilder<'_> {
     fn build(&self, payload: Payload, delivery: Delivery) -> Result<(Call, Instant), ErrorBody> {
         let now = Instant::now();
         let parent = self.bus.deadline;
-        let own = self.timeout.or(if parent.is_none() { Some(TIMEOUT_DEFAULT) } else { None });
+        let own = self.timeout.or(if parent.is_none() {
+            Some(TIMEOUT_DEFAULT)
+        } else {
+            None
+        });
         let deadline = match (own.map(|timeout| now + timeout), parent) {
             (Some(own), Some(parent)) => own.min(parent),
             (Some(only), None) | (None, Some(only)) => only,
@@ -150,7 +185,10 @@ impl CallBuilder<'_> {
         };
         let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
-            return Err(ErrorBody::caller(Code::Timeout, "the deadline passed before the call was made"));
+            return Err(ErrorBody::caller(
+                Code::Timeout,
+                "the deadline passed before the call was made",
+            ));
         }
         let mut call = Call::new(None, Arc::clone(&self.function), payload);
         call.delivery = delivery;
@@ -174,12 +212,20 @@ impl Drop for Abandon<'_> {
 }
 
 fn encode(input: &(impl Serialize + ?Sized)) -> Result<Payload, ErrorBody> {
-    Payload::encode(input).map_err(|error| ErrorBody::caller(Code::InvalidInput, format!("the input has no JSON form: {error}")))
+    Payload::encode(input).map_err(|error| {
+        ErrorBody::caller(
+            Code::InvalidInput,
+            format!("the input has no JSON form: {error}"),
+        )
+    })
 }
 
 fn decode<O: DeserializeOwned>(function: &str, payload: &Payload) -> Result<O, ErrorBody> {
     let mut text = serde_json::Deserializer::from_slice(payload.text());
     serde_path_to_error::deserialize(&mut text).map_err(|error| {
-        ErrorBody::worker(Code::InvalidInput, format!("the result of `{function}` has another shape than expected: {error}"))
+        ErrorBody::worker(
+            Code::InvalidInput,
+            format!("the result of `{function}` has another shape than expected: {error}"),
+        )
     })
 }

@@ -44,7 +44,11 @@ impl Context {
     ///
     /// # Errors
     /// The function's error, or the engine's.
-    pub async fn trigger<O: DeserializeOwned>(&self, function: &str, input: &(impl Serialize + Sync + ?Sized)) -> Result<O, ErrorBody> {
+    pub async fn trigger<O: DeserializeOwned>(
+        &self,
+        function: &str,
+        input: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<O, ErrorBody> {
         self.bus.trigger(function, input).await
     }
 

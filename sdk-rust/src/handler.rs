@@ -37,8 +37,16 @@ impl Invocation {
         if let Some(reference) = &call.call {
             peer.track(reference, Arc::clone(&running));
         }
-        let timeout = call.timeout_ms.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
-        Invocation { peer, call, running, deadline: Instant::now() + timeout, answered: false }
+        let timeout = call
+            .timeout_ms
+            .map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
+        Invocation {
+            peer,
+            call,
+            running,
+            deadline: Instant::now() + timeout,
+            answered: false,
+        }
     }
 
     pub fn function(&self) -> &Arc<str> {
@@ -74,6 +82,7 @@ impl Invocation {
         self.running.cancelled.clone()
     }
 
+    #[cfg(feature = "remote")]
     pub(crate) fn running(&self) -> Arc<Running> {
         Arc::clone(&self.running)
     }
@@ -81,7 +90,11 @@ impl Invocation {
     /// Sends a chunk for which credit was taken.
     pub(crate) fn chunker(&self) -> Option<Chunker> {
         let call = self.call.call.clone()?;
-        Some(Chunker { peer: self.peer.clone(), call, running: Arc::clone(&self.running) })
+        Some(Chunker {
+            peer: self.peer.clone(),
+            call,
+            running: Arc::clone(&self.running),
+        })
     }
 
     /// Answers the call.
@@ -91,13 +104,23 @@ impl Invocation {
 
     fn answer(&mut self, outcome: Result<Payload, ErrorBody>) {
         self.answered = true;
-        let Some(call) = self.call.call.take() else { return };
+        let Some(call) = self.call.call.take() else {
+            return;
+        };
         self.peer.untrack(&call);
         let function = Arc::clone(&self.call.function);
-        if let Err(error) = self.peer.send(Frame::Reply { call: call.clone(), function: Arc::clone(&function), outcome }) {
+        if let Err(error) = self.peer.send(Frame::Reply {
+            call: call.clone(),
+            function: Arc::clone(&function),
+            outcome,
+        }) {
             tracing::warn!(%function, %error, "a result could not be sent");
             // A full outbox or an oversized result: the caller must still hear something.
-            let _ = self.peer.send(Frame::Reply { call, function, outcome: Err(error) });
+            let _ = self.peer.send(Frame::Reply {
+                call,
+                function,
+                outcome: Err(error),
+            });
         }
     }
 }
@@ -141,7 +164,12 @@ impl Chunker {
         if !self.running.credit.try_take() {
             return Ok(false);
         }
-        self.peer.send(Frame::Chunk { call: self.call.clone(), payload }).map(|()| true)
+        self.peer
+            .send(Frame::Chunk {
+                call: self.call.clone(),
+                payload,
+            })
+            .map(|()| true)
     }
 }
 
@@ -192,7 +220,10 @@ pub(crate) struct Credit {
 
 impl Default for Credit {
     fn default() -> Self {
-        Credit { chunks: Mutex::new(STREAM_WINDOW_CHUNKS), more: Notify::new() }
+        Credit {
+            chunks: Mutex::new(STREAM_WINDOW_CHUNKS),
+            more: Notify::new(),
+        }
     }
 }
 

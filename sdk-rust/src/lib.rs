@@ -47,7 +47,9 @@ pub use schemars;
 
 /// What most workers need.
 pub mod prelude {
-    pub use crate::{Bus, Code, Context, Error, Payload, Registrar, Sink, Stop, Worker, async_trait};
+    pub use crate::{
+        Bus, Code, Context, Error, Payload, Registrar, Sink, Stop, Worker, async_trait,
+    };
     #[cfg(feature = "remote")]
     pub use crate::{Client, Options};
     pub use schemars::JsonSchema;

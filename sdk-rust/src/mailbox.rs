@@ -13,7 +13,8 @@ use std::{
 };
 
 use agentos_protocol::{
-    Call, CallRef, Code, Delivery, ErrorBody, Frame, FunctionSpec, Payload, Rejected, Trace, TriggerSpec, Unregister,
+    Call, CallRef, Code, Delivery, ErrorBody, Frame, FunctionSpec, Payload, Rejected, Trace,
+    TriggerSpec, Unregister,
 };
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -45,16 +46,32 @@ pub enum Event {
         metadata: Option<Arc<str>>,
     },
     /// Stop handling call `id`; a reply is still welcome.
-    Cancel { id: u64 },
+    Cancel {
+        id: u64,
+    },
     /// Call `id` may send chunks again.
-    Credit { id: u64 },
+    Credit {
+        id: u64,
+    },
     /// A chunk of our streaming call `id`.
-    Chunk { id: u64, payload: Payload },
+    Chunk {
+        id: u64,
+        payload: Payload,
+    },
     /// Our call `id` ended.
-    Done { id: u64, outcome: Result<Payload, ErrorBody> },
+    Done {
+        id: u64,
+        outcome: Result<Payload, ErrorBody>,
+    },
     /// The engine has taken over registration `id`.
-    Registered { id: u64, rejected: Vec<Rejected> },
-    State { state: State, message: String },
+    Registered {
+        id: u64,
+        rejected: Vec<Rejected>,
+    },
+    State {
+        state: State,
+        message: String,
+    },
 }
 
 /// A call to be made.
@@ -101,7 +118,10 @@ impl Mailbox {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn connect(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, ErrorBody> {
+    pub fn connect(
+        options: Options,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, ErrorBody> {
         let runtime = runtime()?;
         let _entered = runtime.enter();
         let client = Client::start(options);
@@ -130,7 +150,11 @@ impl Mailbox {
     ///
     /// # Errors
     /// When the client is closed.
-    pub fn register(&self, functions: Vec<FunctionSpec>, triggers: Vec<TriggerSpec>) -> Result<u64, ErrorBody> {
+    pub fn register(
+        &self,
+        functions: Vec<FunctionSpec>,
+        triggers: Vec<TriggerSpec>,
+    ) -> Result<u64, ErrorBody> {
         let mut registrar = Registrar::new();
         for function in functions {
             registrar.handler(function, Arc::new(ToMailbox(Arc::clone(&self.shared))));
@@ -138,7 +162,10 @@ impl Mailbox {
         registrar.register.triggers = triggers;
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::clone(&self.shared);
-        let register = self.peer().offer(registrar, Box::new(move |rejected| shared.push(Event::Registered { id, rejected })));
+        let register = self.peer().offer(
+            registrar,
+            Box::new(move |rejected| shared.push(Event::Registered { id, rejected })),
+        );
         self.peer().send(Frame::Register(Box::new(register)))?;
         Ok(id)
     }
@@ -147,8 +174,16 @@ impl Mailbox {
     ///
     /// # Errors
     /// When the client is closed.
-    pub fn unregister(&self, functions: Vec<Arc<str>>, triggers: Vec<Arc<str>>) -> Result<(), ErrorBody> {
-        self.peer().unregister(Unregister { functions, triggers, trigger_types: Vec::new() })
+    pub fn unregister(
+        &self,
+        functions: Vec<Arc<str>>,
+        triggers: Vec<Arc<str>>,
+    ) -> Result<(), ErrorBody> {
+        self.peer().unregister(Unregister {
+            functions,
+            triggers,
+            trigger_types: Vec::new(),
+        })
     }
 
     /// Makes a call; its outcome comes as [`Event::Done`]. A void call has the id 0 and no outcome.
@@ -156,10 +191,21 @@ impl Mailbox {
     /// # Errors
     /// `overloaded` when too much waits to be sent, `unavailable` when the client is closed.
     pub fn call(&self, outgoing: Outgoing) -> Result<u64, ErrorBody> {
-        let Outgoing { function, payload, timeout_ms, delivery, trace, metadata } = outgoing;
+        let Outgoing {
+            function,
+            payload,
+            timeout_ms,
+            delivery,
+            trace,
+            metadata,
+        } = outgoing;
         let mut call = Call::new(None, function, payload);
         let timeout = timeout_ms.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
-        call.timeout_ms = Some(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1));
+        call.timeout_ms = Some(
+            u32::try_from(timeout.as_millis())
+                .unwrap_or(u32::MAX)
+                .max(1),
+        );
         call.delivery = delivery;
         call.trace = trace;
         call.metadata = metadata;
@@ -168,8 +214,12 @@ impl Mailbox {
             return Ok(0);
         }
         let id = self.peer().number();
-        let waiter = Box::new(MailboxWaiter { id, shared: Arc::clone(&self.shared) });
-        self.peer().start(id, call, Instant::now() + timeout, waiter)?;
+        let waiter = Box::new(MailboxWaiter {
+            id,
+            shared: Arc::clone(&self.shared),
+        });
+        self.peer()
+            .start(id, call, Instant::now() + timeout, waiter)?;
         Ok(id)
     }
 
@@ -181,7 +231,10 @@ impl Mailbox {
     /// Says that `chunks` more chunks of our call `id` may come.
     pub fn read(&self, id: u64, chunks: u32) {
         // A session that is gone has failed the call already.
-        let _ = self.peer().send(Frame::Credit { call: CallRef::Number(id), chunks });
+        let _ = self.peer().send(Frame::Credit {
+            call: CallRef::Number(id),
+            chunks,
+        });
     }
 
     /// Answers call `id`. Unknown ids, and second answers, are ignored.
@@ -196,7 +249,11 @@ impl Mailbox {
     /// # Errors
     /// `cancelled` when nobody listens any more.
     pub fn chunk(&self, id: u64, payload: Payload) -> Result<bool, ErrorBody> {
-        let chunker: Option<Chunker> = self.shared.invocations.get(&id).and_then(|invocation| invocation.chunker());
+        let chunker: Option<Chunker> = self
+            .shared
+            .invocations
+            .get(&id)
+            .and_then(|invocation| invocation.chunker());
         let gone = || ErrorBody::caller(Code::Cancelled, "the call has ended");
         chunker.ok_or_else(gone)?.try_send(payload)
     }
@@ -221,13 +278,18 @@ fn runtime() -> Result<&'static Runtime, ErrorBody> {
             .build()
             .map_err(|error| error.to_string())
     });
-    started.as_ref().map_err(|why| ErrorBody::worker(Code::Internal, format!("no thread for the bus: {why}")))
+    started
+        .as_ref()
+        .map_err(|why| ErrorBody::worker(Code::Internal, format!("no thread for the bus: {why}")))
 }
 
 async fn report(mut state: tokio::sync::watch::Receiver<(State, String)>, shared: Arc<Shared>) {
     loop {
         let (now, message) = state.borrow_and_update().clone();
-        shared.push(Event::State { state: now, message });
+        shared.push(Event::State {
+            state: now,
+            message,
+        });
         if now == State::Closed || state.changed().await.is_err() {
             return;
         }
@@ -241,7 +303,10 @@ impl Handler for ToMailbox {
     fn start(&self, invocation: Invocation) {
         let shared = &self.0;
         if shared.events.lock().len() >= CALLS_WAITING_MAX {
-            invocation.reply(Err(ErrorBody::worker(Code::Overloaded, "too many calls wait for this worker")));
+            invocation.reply(Err(ErrorBody::worker(
+                Code::Overloaded,
+                "too many calls wait for this worker",
+            )));
             return;
         }
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -252,7 +317,9 @@ impl Handler for ToMailbox {
             function: Arc::clone(&call.function),
             payload: call.payload.clone(),
             stream: invocation.wants_stream(),
-            timeout_ms: call.timeout_ms.unwrap_or(TIMEOUT_DEFAULT.as_millis() as u32),
+            timeout_ms: call
+                .timeout_ms
+                .unwrap_or(TIMEOUT_DEFAULT.as_millis() as u32),
             caller: call.caller.clone(),
             trace: call.trace.clone(),
             metadata: call.metadata.clone(),
@@ -282,11 +349,17 @@ struct MailboxWaiter {
 
 impl Waiter for MailboxWaiter {
     fn chunk(&mut self, payload: Payload) -> bool {
-        self.shared.push(Event::Chunk { id: self.id, payload });
+        self.shared.push(Event::Chunk {
+            id: self.id,
+            payload,
+        });
         true
     }
 
     fn done(self: Box<Self>, outcome: Result<Payload, ErrorBody>) {
-        self.shared.push(Event::Done { id: self.id, outcome });
+        self.shared.push(Event::Done {
+            id: self.id,
+            outcome,
+        });
     }
 }

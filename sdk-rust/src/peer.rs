@@ -12,7 +12,8 @@ use std::{
 };
 
 use agentos_protocol::{
-    BindTrigger, Call, CallRef, Code, ErrorBody, Frame, Payload, Register, Rejected, TriggerSpec, Unregister,
+    BindTrigger, Call, CallRef, Code, ErrorBody, Frame, Payload, Register, Rejected, TriggerSpec,
+    Unregister,
 };
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -58,6 +59,10 @@ impl Waiter for oneshot::Sender<Result<Payload, ErrorBody>> {
 /// A call of ours in flight.
 struct Pending {
     waiter: Box<dyn Waiter>,
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(dead_code, reason = "the engine keeps the deadlines of local sessions")
+    )]
     deadline: Instant,
 }
 
@@ -109,7 +114,10 @@ impl Peer {
     }
 
     pub(crate) fn link(&self) -> Result<&Arc<dyn Link>, ErrorBody> {
-        self.0.link.get().ok_or_else(|| ErrorBody::engine(Code::Unavailable, "the session is not open yet"))
+        self.0
+            .link
+            .get()
+            .ok_or_else(|| ErrorBody::engine(Code::Unavailable, "the session is not open yet"))
     }
 
     pub(crate) fn send(&self, frame: Frame) -> Result<(), ErrorBody> {
@@ -128,21 +136,34 @@ impl Peer {
     /// The first refusal, if anything was refused; `timeout` when the engine is silent.
     pub async fn register(&self, registrar: Registrar) -> Result<(), ErrorBody> {
         let (tell, answer) = oneshot::channel();
-        let request = self.offer(registrar, Box::new(move |rejected| drop(tell.send(rejected))));
+        let request = self.offer(
+            registrar,
+            Box::new(move |rejected| drop(tell.send(rejected))),
+        );
         self.send(Frame::Register(Box::new(request)))?;
         match tokio::time::timeout(REGISTER_TIMEOUT, answer).await {
             Ok(Ok(rejected)) => match rejected.into_iter().next() {
                 None => Ok(()),
                 Some(rejected) => Err(rejected.error),
             },
-            Ok(Err(_)) => Err(ErrorBody::engine(Code::Unavailable, "the session closed during registration")),
-            Err(_) => Err(ErrorBody::engine(Code::Timeout, "the engine did not confirm the registration in 10 s")),
+            Ok(Err(_)) => Err(ErrorBody::engine(
+                Code::Unavailable,
+                "the session closed during registration",
+            )),
+            Err(_) => Err(ErrorBody::engine(
+                Code::Timeout,
+                "the engine did not confirm the registration in 10 s",
+            )),
         }
     }
 
     /// Takes over what `registrar` collected; the caller sends what comes back.
     pub(crate) fn offer(&self, registrar: Registrar, confirm: Confirm) -> Register {
-        let Registrar { mut register, handlers, providers } = registrar;
+        let Registrar {
+            mut register,
+            handlers,
+            providers,
+        } = registrar;
         for (id, handler) in handlers {
             self.0.handlers.insert(id, handler);
         }
@@ -165,9 +186,15 @@ impl Peer {
         }
         {
             let mut offered = self.0.offered.lock();
-            offered.functions.retain(|function| !ids.functions.contains(&function.id));
-            offered.triggers.retain(|trigger| !ids.triggers.contains(&trigger.id));
-            offered.trigger_types.retain(|kind| !ids.trigger_types.contains(&kind.id));
+            offered
+                .functions
+                .retain(|function| !ids.functions.contains(&function.id));
+            offered
+                .triggers
+                .retain(|trigger| !ids.triggers.contains(&trigger.id));
+            offered
+                .trigger_types
+                .retain(|kind| !ids.trigger_types.contains(&kind.id));
         }
         self.send(Frame::Unregister(Box::new(ids)))
     }
@@ -177,8 +204,16 @@ impl Peer {
     pub fn replay(&self) -> Register {
         let mut register = self.0.offered.lock().clone();
         register.request = self.number();
-        let waiting: Vec<u64> = self.0.registrations.iter().map(|entry| *entry.key()).collect();
-        let confirms = waiting.iter().filter_map(|request| self.0.registrations.remove(request)).flat_map(|(_, confirms)| confirms);
+        let waiting: Vec<u64> = self
+            .0
+            .registrations
+            .iter()
+            .map(|entry| *entry.key())
+            .collect();
+        let confirms = waiting
+            .iter()
+            .filter_map(|request| self.0.registrations.remove(request))
+            .flat_map(|(_, confirms)| confirms);
         let confirms: Vec<Confirm> = confirms.collect();
         self.0.registrations.insert(register.request, confirms);
         register
@@ -187,7 +222,13 @@ impl Peer {
     // ── Calling ─────────────────────────────────────────────────────────────────────────────
 
     /// Sends `call` under `number` and keeps `waiter` for its outcome.
-    pub(crate) fn start(&self, number: u64, mut call: Call, deadline: Instant, waiter: Box<dyn Waiter>) -> Result<(), ErrorBody> {
+    pub(crate) fn start(
+        &self,
+        number: u64,
+        mut call: Call,
+        deadline: Instant,
+        waiter: Box<dyn Waiter>,
+    ) -> Result<(), ErrorBody> {
         let link = self.link()?;
         call.call = Some(CallRef::Number(number));
         self.0.pending.insert(number, Pending { waiter, deadline });
@@ -211,10 +252,21 @@ impl Peer {
             }
             tokio::time::sleep(DEADLINE_GRACE / 2).await;
             let now = Instant::now();
-            let late: Vec<u64> =
-                self.0.pending.iter().filter(|call| now > call.deadline + DEADLINE_GRACE).map(|call| *call.key()).collect();
+            let late: Vec<u64> = self
+                .0
+                .pending
+                .iter()
+                .filter(|call| now > call.deadline + DEADLINE_GRACE)
+                .map(|call| *call.key())
+                .collect();
             for number in late {
-                self.fail(number, &ErrorBody::engine(Code::Timeout, "no outcome by the deadline, and no word from the engine"));
+                self.fail(
+                    number,
+                    &ErrorBody::engine(
+                        Code::Timeout,
+                        "no outcome by the deadline, and no word from the engine",
+                    ),
+                );
             }
         }
     }
@@ -229,7 +281,9 @@ impl Peer {
     pub(crate) fn abandon(&self, number: u64) {
         if self.0.pending.remove(&number).is_some() {
             // If the session is gone there is nobody left to tell.
-            let _ = self.send(Frame::Cancel { call: CallRef::Number(number) });
+            let _ = self.send(Frame::Cancel {
+                call: CallRef::Number(number),
+            });
         }
     }
 
@@ -246,8 +300,13 @@ impl Peer {
     /// Fails every waiting call whose number `keep` does not want, and stops every handler: the
     /// session is gone.
     pub fn lost(&self, keep: impl Fn(u64) -> bool, why: &str) {
-        let numbers: Vec<u64> =
-            self.0.pending.iter().map(|entry| *entry.key()).filter(|number| !keep(*number)).collect();
+        let numbers: Vec<u64> = self
+            .0
+            .pending
+            .iter()
+            .map(|entry| *entry.key())
+            .filter(|number| !keep(*number))
+            .collect();
         let error = ErrorBody::engine(Code::Unavailable, why);
         for number in numbers {
             self.fail(number, &error);
@@ -264,7 +323,9 @@ impl Peer {
         match frame {
             Frame::Call(call) => self.on_call(*call),
             Frame::Reply { call, outcome, .. } => {
-                let waiter = call.number().and_then(|number| self.0.pending.remove(&number));
+                let waiter = call
+                    .number()
+                    .and_then(|number| self.0.pending.remove(&number));
                 if let Some((_, pending)) = waiter {
                     pending.waiter.done(outcome);
                 }
@@ -286,19 +347,31 @@ impl Peer {
                 for refused in &rejected {
                     tracing::warn!(id = %refused.id, error = %refused.error, "registration refused");
                 }
-                let confirms = self.0.registrations.remove(&request).map(|(_, confirms)| confirms);
+                let confirms = self
+                    .0
+                    .registrations
+                    .remove(&request)
+                    .map(|(_, confirms)| confirms);
                 for confirm in confirms.unwrap_or_default() {
                     confirm(rejected.clone());
                 }
             }
             Frame::BindTrigger(bind) => self.on_bind(*bind),
             Frame::UnbindTrigger { id, trigger_type } => {
-                let provider = self.0.providers.get(&trigger_type).map(|entry| Arc::clone(&entry));
+                let provider = self
+                    .0
+                    .providers
+                    .get(&trigger_type)
+                    .map(|entry| Arc::clone(&entry));
                 if let Some(provider) = provider {
                     provider.unbind(&id);
                 }
             }
-            Frame::TriggerBound { id, error: Some(error), .. } => {
+            Frame::TriggerBound {
+                id,
+                error: Some(error),
+                ..
+            } => {
                 tracing::warn!(trigger = %id, %error, "trigger not bound");
             }
             Frame::Fault(error) => tracing::warn!(%error, "the engine refused a frame"),
@@ -316,14 +389,22 @@ impl Peer {
     }
 
     fn on_call(&self, call: Call) {
-        let handler = self.0.handlers.get(&call.function).map(|entry| Arc::clone(&entry));
+        let handler = self
+            .0
+            .handlers
+            .get(&call.function)
+            .map(|entry| Arc::clone(&entry));
         match handler {
             Some(handler) => handler.start(Invocation::new(self.clone(), call)),
             None => {
                 let message = format!("the worker has no function `{}`", call.function);
                 if let Some(reference) = call.call {
                     let outcome = Err(ErrorBody::worker(Code::NotFound, message));
-                    let _ = self.send(Frame::Reply { call: reference, function: call.function, outcome });
+                    let _ = self.send(Frame::Reply {
+                        call: reference,
+                        function: call.function,
+                        outcome,
+                    });
                 }
             }
         }
@@ -336,19 +417,44 @@ impl Peer {
             None => return,
         };
         if !room {
-            let _ = self.send(Frame::Cancel { call: CallRef::Number(number) });
-            self.fail(number, &ErrorBody::worker(Code::Overloaded, "the function sent more chunks than it had credit for"));
+            let _ = self.send(Frame::Cancel {
+                call: CallRef::Number(number),
+            });
+            self.fail(
+                number,
+                &ErrorBody::worker(
+                    Code::Overloaded,
+                    "the function sent more chunks than it had credit for",
+                ),
+            );
         }
     }
 
     fn on_bind(&self, bind: BindTrigger) {
-        let TriggerSpec { id, trigger_type, function, .. } = bind.spec.clone();
-        let provider = self.0.providers.get(&trigger_type).map(|entry| Arc::clone(&entry));
+        let TriggerSpec {
+            id,
+            trigger_type,
+            function,
+            ..
+        } = bind.spec.clone();
+        let provider = self
+            .0
+            .providers
+            .get(&trigger_type)
+            .map(|entry| Arc::clone(&entry));
         let error = match provider {
             Some(provider) => provider.bind(bind.spec).err(),
-            None => Some(ErrorBody::worker(Code::NotFound, format!("the worker provides no trigger type `{trigger_type}`"))),
+            None => Some(ErrorBody::worker(
+                Code::NotFound,
+                format!("the worker provides no trigger type `{trigger_type}`"),
+            )),
         };
-        let _ = self.send(Frame::TriggerBound { id, trigger_type, function, error });
+        let _ = self.send(Frame::TriggerBound {
+            id,
+            trigger_type,
+            function,
+            error,
+        });
     }
 
     pub(crate) fn track(&self, call: &CallRef, running: Arc<Running>) {
@@ -369,10 +475,18 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Adds `news` to `offered`, replacing what has the same id.
 fn remember(offered: &mut Register, news: &Register) {
-    offered.functions.retain(|old| news.functions.iter().all(|new| new.id != old.id));
-    offered.triggers.retain(|old| news.triggers.iter().all(|new| new.id != old.id));
-    offered.trigger_types.retain(|old| news.trigger_types.iter().all(|new| new.id != old.id));
+    offered
+        .functions
+        .retain(|old| news.functions.iter().all(|new| new.id != old.id));
+    offered
+        .triggers
+        .retain(|old| news.triggers.iter().all(|new| new.id != old.id));
+    offered
+        .trigger_types
+        .retain(|old| news.trigger_types.iter().all(|new| new.id != old.id));
     offered.functions.extend(news.functions.iter().cloned());
     offered.triggers.extend(news.triggers.iter().cloned());
-    offered.trigger_types.extend(news.trigger_types.iter().cloned());
+    offered
+        .trigger_types
+        .extend(news.trigger_types.iter().cloned());
 }

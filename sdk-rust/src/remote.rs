@@ -36,7 +36,10 @@ struct OutboxLink(Arc<Outbox>);
 impl Link for OutboxLink {
     fn send(&self, frame: Frame) -> Result<(), ErrorBody> {
         self.0.push(frame).map_err(|refused| match refused.why {
-            Refusal::Full => ErrorBody::engine(Code::Overloaded, "too many frames wait to be sent to the engine"),
+            Refusal::Full => ErrorBody::engine(
+                Code::Overloaded,
+                "too many frames wait to be sent to the engine",
+            ),
             Refusal::Closed => ErrorBody::engine(Code::Unavailable, "the client is closed"),
         })
     }
@@ -65,7 +68,10 @@ impl Client {
             Err(_) => {
                 client.stop.cancel();
                 let why = client.state.borrow().1.clone();
-                Err(ErrorBody::engine(Code::Unavailable, format!("no engine: {why}; start one with `agentos start`")))
+                Err(ErrorBody::engine(
+                    Code::Unavailable,
+                    format!("no engine: {why}; start one with `agentos start`"),
+                ))
             }
         }
     }
@@ -78,12 +84,23 @@ impl Client {
         let (tell, state) = watch::channel((State::Connecting, String::from("not connected yet")));
         let stop = CancellationToken::new();
         let deadlines = tokio::spawn(peer.clone().keep_deadlines());
-        let connection = connection::Connection::new(options, peer.clone(), Arc::clone(&outbox), tell, stop.clone());
+        let connection = connection::Connection::new(
+            options,
+            peer.clone(),
+            Arc::clone(&outbox),
+            tell,
+            stop.clone(),
+        );
         tokio::spawn(async move {
             connection.run().await;
             deadlines.abort();
         });
-        Client { bus: Bus::new(peer), outbox, state, stop }
+        Client {
+            bus: Bus::new(peer),
+            outbox,
+            state,
+            stop,
+        }
     }
 
     async fn welcomed(&self) -> Result<(), ErrorBody> {
@@ -93,8 +110,12 @@ impl Client {
                 let now = state.borrow_and_update();
                 match now.0 {
                     State::Connected => return Ok(()),
-                    State::Refused => return Err(ErrorBody::caller(Code::Unauthenticated, now.1.clone())),
-                    State::Closed => return Err(ErrorBody::engine(Code::Unavailable, now.1.clone())),
+                    State::Refused => {
+                        return Err(ErrorBody::caller(Code::Unauthenticated, now.1.clone()));
+                    }
+                    State::Closed => {
+                        return Err(ErrorBody::engine(Code::Unavailable, now.1.clone()));
+                    }
                     State::Connecting | State::Disconnected => {}
                 }
             }
@@ -113,7 +134,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Bus::trigger`].
-    pub async fn trigger<O: DeserializeOwned>(&self, function: &str, input: &(impl Serialize + Sync + ?Sized)) -> Result<O, ErrorBody> {
+    pub async fn trigger<O: DeserializeOwned>(
+        &self,
+        function: &str,
+        input: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<O, ErrorBody> {
         self.bus.trigger(function, input).await
     }
 
@@ -163,14 +188,19 @@ impl Client {
         let connected = self.state.borrow().0 == State::Connected;
         if connected {
             // A full outbox or a lost connection only makes the goodbye less polite.
-            let _ = self.bus.peer().send(Frame::Goodbye { reason: "the worker is stopping".into() });
+            let _ = self.bus.peer().send(Frame::Goodbye {
+                reason: "the worker is stopping".into(),
+            });
             let idle = async {
                 while self.bus.peer().running() > 0 || self.bus.peer().pending() > 0 {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
             let _ = tokio::time::timeout(DRAIN_TIMEOUT, idle).await;
-            self.outbox.close(agentos_wire::Close { code: 1000, reason: "done".into() });
+            self.outbox.close(agentos_wire::Close {
+                code: 1000,
+                reason: "done".into(),
+            });
         }
         self.stop.cancel();
         self.closed().await;
@@ -210,7 +240,10 @@ pub async fn run(worker: Arc<dyn Worker>, options: Options) -> Result<(), ErrorB
     match tokio::time::timeout(DRAIN_TIMEOUT, work).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(ErrorBody::worker(Code::Failed, panic.to_string())),
-        Err(_) => Err(ErrorBody::worker(Code::Timeout, "the worker did not stop in 10 s")),
+        Err(_) => Err(ErrorBody::worker(
+            Code::Timeout,
+            "the worker did not stop in 10 s",
+        )),
     }
 }
 

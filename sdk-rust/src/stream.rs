@@ -10,11 +10,7 @@ use futures_util::Stream;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    Peer,
-    handler::Chunker,
-    peer::Waiter,
-};
+use crate::{Peer, handler::Chunker, peer::Waiter};
 
 /// Chunks a function may send before the caller has granted more. Both ends know it.
 ///
@@ -34,7 +30,10 @@ pub struct Sink(Way);
 
 enum Way {
     Stream(Chunker),
-    Collect { chunks: Vec<Payload>, bytes: usize },
+    Collect {
+        chunks: Vec<Payload>,
+        bytes: usize,
+    },
     /// A void call: nobody listens.
     Nowhere,
 }
@@ -45,7 +44,10 @@ impl Sink {
     }
 
     pub(crate) fn collecting() -> Self {
-        Sink(Way::Collect { chunks: Vec::new(), bytes: 0 })
+        Sink(Way::Collect {
+            chunks: Vec::new(),
+            bytes: 0,
+        })
     }
 
     pub(crate) fn nowhere() -> Self {
@@ -56,8 +58,13 @@ impl Sink {
     ///
     /// # Errors
     /// `cancelled` when the caller is gone; `payload_too_large` when too much is collected.
-    pub async fn send(&mut self, chunk: &(impl Serialize + Sync + ?Sized)) -> Result<(), ErrorBody> {
-        let payload = Payload::encode(chunk).map_err(|error| ErrorBody::worker(Code::Failed, format!("chunk is not JSON: {error}")))?;
+    pub async fn send(
+        &mut self,
+        chunk: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<(), ErrorBody> {
+        let payload = Payload::encode(chunk).map_err(|error| {
+            ErrorBody::worker(Code::Failed, format!("chunk is not JSON: {error}"))
+        })?;
         self.send_payload(payload).await
     }
 
@@ -71,7 +78,10 @@ impl Sink {
             Way::Collect { chunks, bytes } => {
                 *bytes += payload.len();
                 if *bytes > COLLECT_BYTES_MAX {
-                    return Err(ErrorBody::worker(Code::PayloadTooLarge, "the collected stream is larger than 64 MiB; call it as a stream"));
+                    return Err(ErrorBody::worker(
+                        Code::PayloadTooLarge,
+                        "the collected stream is larger than 64 MiB; call it as a stream",
+                    ));
                 }
                 chunks.push(payload);
                 Ok(())
@@ -83,7 +93,9 @@ impl Sink {
     /// The reply, given what the function returned.
     pub(crate) fn finish(self, result: Payload) -> Payload {
         match self.0 {
-            Way::Collect { chunks, .. } if result.is_null() && !chunks.is_empty() => collect(&chunks),
+            Way::Collect { chunks, .. } if result.is_null() && !chunks.is_empty() => {
+                collect(&chunks)
+            }
             _ => result,
         }
     }
@@ -91,11 +103,23 @@ impl Sink {
 
 /// Chunks as one payload: a JSON array, or the bytes in a row when all are binary.
 pub(crate) fn collect(chunks: &[Payload]) -> Payload {
-    if chunks.iter().all(|chunk| chunk.encoding == Encoding::Binary) {
-        return Payload::binary(chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect::<Vec<u8>>());
+    if chunks
+        .iter()
+        .all(|chunk| chunk.encoding == Encoding::Binary)
+    {
+        return Payload::binary(
+            chunks
+                .iter()
+                .flat_map(|chunk| chunk.bytes.iter().copied())
+                .collect::<Vec<u8>>(),
+        );
     }
     let mut array = vec![b'['];
-    for (index, chunk) in chunks.iter().filter(|chunk| chunk.encoding == Encoding::Json).enumerate() {
+    for (index, chunk) in chunks
+        .iter()
+        .filter(|chunk| chunk.encoding == Encoding::Json)
+        .enumerate()
+    {
         if index > 0 {
             array.push(b',');
         }
@@ -118,10 +142,21 @@ pub struct CallStream {
 }
 
 impl CallStream {
-    pub(crate) fn waiter() -> (StreamWaiter, mpsc::Receiver<Payload>, oneshot::Receiver<Result<Payload, ErrorBody>>) {
+    pub(crate) fn waiter() -> (
+        StreamWaiter,
+        mpsc::Receiver<Payload>,
+        oneshot::Receiver<Result<Payload, ErrorBody>>,
+    ) {
         let (chunks_in, chunks) = mpsc::channel(STREAM_WINDOW_CHUNKS as usize);
         let (tell, outcome) = oneshot::channel();
-        (StreamWaiter { chunks: chunks_in, outcome: tell }, chunks, outcome)
+        (
+            StreamWaiter {
+                chunks: chunks_in,
+                outcome: tell,
+            },
+            chunks,
+            outcome,
+        )
     }
 
     pub(crate) fn new(
@@ -130,7 +165,13 @@ impl CallStream {
         chunks: mpsc::Receiver<Payload>,
         outcome: oneshot::Receiver<Result<Payload, ErrorBody>>,
     ) -> Self {
-        CallStream { peer, number, chunks, outcome, read: 0 }
+        CallStream {
+            peer,
+            number,
+            chunks,
+            outcome,
+            read: 0,
+        }
     }
 
     /// The next chunk; `None` when there are no more. Then ask [`CallStream::finish`].
@@ -146,7 +187,10 @@ impl CallStream {
         match self.next().await {
             None => Ok(None),
             Some(payload) => payload.decode().map(Some).map_err(|error| {
-                ErrorBody::worker(Code::InvalidInput, format!("a chunk has another shape than expected: {error}"))
+                ErrorBody::worker(
+                    Code::InvalidInput,
+                    format!("a chunk has another shape than expected: {error}"),
+                )
             }),
         }
     }
@@ -157,7 +201,9 @@ impl CallStream {
     /// The function's error, or the engine's.
     pub async fn finish(mut self) -> Result<Payload, ErrorBody> {
         while self.next().await.is_some() {}
-        (&mut self.outcome).await.unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
+        (&mut self.outcome)
+            .await
+            .unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
     }
 
     fn poll_chunk(&mut self, context: &mut TaskContext<'_>) -> Poll<Option<Payload>> {
@@ -167,7 +213,10 @@ impl CallStream {
             if self.read >= STREAM_WINDOW_CHUNKS / 2 {
                 let chunks = std::mem::take(&mut self.read);
                 // A session that is gone has failed the call already.
-                let _ = self.peer.send(Frame::Credit { call: CallRef::Number(self.number), chunks });
+                let _ = self.peer.send(Frame::Credit {
+                    call: CallRef::Number(self.number),
+                    chunks,
+                });
             }
         }
         polled
@@ -196,7 +245,10 @@ pub(crate) struct StreamWaiter {
 
 impl Waiter for StreamWaiter {
     fn chunk(&mut self, payload: Payload) -> bool {
-        !matches!(self.chunks.try_send(payload), Err(mpsc::error::TrySendError::Full(_)))
+        !matches!(
+            self.chunks.try_send(payload),
+            Err(mpsc::error::TrySendError::Full(_))
+        )
     }
 
     fn done(self: Box<Self>, outcome: Result<Payload, ErrorBody>) {

@@ -2,7 +2,9 @@
 
 use std::{future::Future, sync::Arc};
 
-use agentos_protocol::{Code, ErrorBody, FunctionSpec, Payload, Register, TriggerSpec, TriggerTypeSpec};
+use agentos_protocol::{
+    Code, ErrorBody, FunctionSpec, Payload, Register, TriggerSpec, TriggerTypeSpec,
+};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -71,7 +73,9 @@ impl Registrar {
             let handler = Arc::clone(&handler);
             async move {
                 let outcome = match decode_input(&invocation) {
-                    Ok(input) => handler(Context::of(&invocation), input).await.and_then(|output| encode_output(&output)),
+                    Ok(input) => handler(Context::of(&invocation), input)
+                        .await
+                        .and_then(|output| encode_output(&output)),
                     Err(error) => Err(error),
                 };
                 invocation.reply(outcome);
@@ -98,7 +102,9 @@ impl Registrar {
                     None => Sink::nowhere(),
                 }));
                 let outcome = match decode_input(&invocation) {
-                    Ok(input) => handler(Context::of(&invocation), input, Arc::clone(&sink)).await.and_then(|output| encode_output(&output)),
+                    Ok(input) => handler(Context::of(&invocation), input, Arc::clone(&sink))
+                        .await
+                        .and_then(|output| encode_output(&output)),
                     Err(error) => Err(error),
                 };
                 let outcome = match (outcome, Arc::try_unwrap(sink)) {
@@ -114,20 +120,32 @@ impl Registrar {
     }
 
     /// Offers a function with a low-level handler.
-    pub fn handler(&mut self, spec: FunctionSpec, handler: Arc<dyn Handler>) -> FunctionBuilder<'_> {
+    pub fn handler(
+        &mut self,
+        spec: FunctionSpec,
+        handler: Arc<dyn Handler>,
+    ) -> FunctionBuilder<'_> {
         self.handlers.push((Arc::clone(&spec.id), handler));
         self.register.functions.push(spec);
-        FunctionBuilder { register: &mut self.register }
+        FunctionBuilder {
+            register: &mut self.register,
+        }
     }
 
     /// Binds a function, of this worker or of another, to an event source.
     pub fn trigger(&mut self, trigger_type: &str, function: &str, config: Value) -> &mut Self {
-        self.register.triggers.push(trigger(trigger_type, function, config));
+        self.register
+            .triggers
+            .push(trigger(trigger_type, function, config));
         self
     }
 
     /// Provides a kind of event source.
-    pub fn trigger_type(&mut self, spec: TriggerTypeSpec, provider: Arc<dyn TriggerProvider>) -> &mut Self {
+    pub fn trigger_type(
+        &mut self,
+        spec: TriggerTypeSpec,
+        provider: Arc<dyn TriggerProvider>,
+    ) -> &mut Self {
         self.providers.push((Arc::clone(&spec.id), provider));
         self.register.trigger_types.push(spec);
         self
@@ -156,7 +174,10 @@ pub struct FunctionBuilder<'a> {
 
 impl FunctionBuilder<'_> {
     fn spec(&mut self) -> &mut FunctionSpec {
-        self.register.functions.last_mut().expect("a builder is only made after a function was pushed")
+        self.register
+            .functions
+            .last_mut()
+            .expect("a builder is only made after a function was pushed")
     }
 
     /// One sentence for people and models.
@@ -196,7 +217,9 @@ impl FunctionBuilder<'_> {
 
     fn on(&mut self, trigger_type: &str, config: Value) {
         let function = Arc::clone(&self.spec().id);
-        self.register.triggers.push(trigger(trigger_type, &function, config));
+        self.register
+            .triggers
+            .push(trigger(trigger_type, &function, config));
     }
 }
 
@@ -214,11 +237,19 @@ fn decode_input<I: DeserializeOwned>(invocation: &Invocation) -> Result<I, Error
     serde_path_to_error::deserialize(&mut text).map_err(|error| {
         let field = error.path().to_string();
         let function = invocation.function();
-        ErrorBody::caller(Code::InvalidInput, format!("input of `{function}`: {field}: {}", error.inner()))
-            .details(json!({ "field": field }))
+        ErrorBody::caller(
+            Code::InvalidInput,
+            format!("input of `{function}`: {field}: {}", error.inner()),
+        )
+        .details(json!({ "field": field }))
     })
 }
 
 fn encode_output<O: Serialize>(output: &O) -> Result<Payload, ErrorBody> {
-    Payload::encode(output).map_err(|error| ErrorBody::worker(Code::Failed, format!("the result has no JSON form: {error}")))
+    Payload::encode(output).map_err(|error| {
+        ErrorBody::worker(
+            Code::Failed,
+            format!("the result has no JSON form: {error}"),
+        )
+    })
 }

@@ -52,7 +52,10 @@ pub(crate) enum NotTaken {
 
 impl Calls {
     pub(crate) fn new() -> Self {
-        Calls { earliest: AtomicU64::new(u64::MAX), ..Self::default() }
+        Calls {
+            earliest: AtomicU64::new(u64::MAX),
+            ..Self::default()
+        }
     }
 
     /// The id of the call that `session` numbers `number`.
@@ -77,12 +80,17 @@ impl Calls {
             }
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        let sooner = deadline < self.earliest.load(Ordering::Relaxed) && deadline < self.earliest.fetch_min(deadline, Ordering::AcqRel);
+        let sooner = deadline < self.earliest.load(Ordering::Relaxed)
+            && deadline < self.earliest.fetch_min(deadline, Ordering::AcqRel);
         Ok((id, sooner))
     }
 
     /// Takes the call out if `rightful` says so of it.
-    pub(crate) fn take(&self, id: CallId, rightful: impl FnOnce(&InFlight) -> bool) -> Option<InFlight> {
+    pub(crate) fn take(
+        &self,
+        id: CallId,
+        rightful: impl FnOnce(&InFlight) -> bool,
+    ) -> Option<InFlight> {
         let (_, call) = self.rows.remove_if(&id, |_, call| rightful(call))?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         call.load.fetch_sub(1, Ordering::Relaxed);
@@ -90,7 +98,11 @@ impl Calls {
     }
 
     /// Looks at a call without holding it.
-    pub(crate) fn look<T>(&self, id: CallId, look: impl FnOnce(&InFlight) -> Option<T>) -> Option<T> {
+    pub(crate) fn look<T>(
+        &self,
+        id: CallId,
+        look: impl FnOnce(&InFlight) -> Option<T>,
+    ) -> Option<T> {
         self.rows.get(&id).and_then(|call| look(&call))
     }
 
@@ -100,8 +112,15 @@ impl Calls {
 
     /// Takes out every call that `wanted` picks. Looks at all of them: for rare events only.
     pub(crate) fn take_all(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<(CallId, InFlight)> {
-        let ids: Vec<CallId> = self.rows.iter().filter(|row| wanted(row)).map(|row| *row.key()).collect();
-        ids.into_iter().filter_map(|id| Some((id, self.take(id, &wanted)?))).collect()
+        let ids: Vec<CallId> = self
+            .rows
+            .iter()
+            .filter(|row| wanted(row))
+            .map(|row| *row.key())
+            .collect();
+        ids.into_iter()
+            .filter_map(|id| Some((id, self.take(id, &wanted)?)))
+            .collect()
     }
 
     /// Takes out the calls whose deadline has passed; says when to look again.
@@ -109,7 +128,12 @@ impl Calls {
         // Calls added from here on lower it again themselves.
         self.earliest.store(u64::MAX, Ordering::Release);
         let late = self.take_all(|call| call.deadline <= now);
-        let next = self.rows.iter().map(|row| row.deadline.0).min().unwrap_or(u64::MAX);
+        let next = self
+            .rows
+            .iter()
+            .map(|row| row.deadline.0)
+            .min()
+            .unwrap_or(u64::MAX);
         let next = next.min(self.earliest.fetch_min(next, Ordering::AcqRel));
         (late, (next != u64::MAX).then_some(Now(next)))
     }

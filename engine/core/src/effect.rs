@@ -9,9 +9,15 @@ use smallvec::SmallVec;
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// Put the frame on the session's outbox.
-    Send { to: SessionId, frame: Frame },
+    Send {
+        to: SessionId,
+        frame: Frame,
+    },
     /// End the session: it cannot keep up, or broke the rules.
-    Close { session: SessionId, why: ErrorBody },
+    Close {
+        session: SessionId,
+        why: ErrorBody,
+    },
     /// A deadline is now earlier than any the sweeper knows.
     Sooner,
     Event(Event),
@@ -23,10 +29,20 @@ pub type Effects = SmallVec<[Effect; 2]>;
 /// Something that happened on the bus, for whoever watches.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    WorkerConnected { session: SessionId },
-    WorkerIdentified { session: SessionId },
-    WorkerDisconnected { session: SessionId, name: Arc<str> },
+    WorkerConnected {
+        session: SessionId,
+    },
+    WorkerIdentified {
+        session: SessionId,
+    },
+    WorkerDisconnected {
+        session: SessionId,
+        name: Arc<str>,
+    },
     FunctionsChanged,
     /// A void call failed; nobody else hears of it.
-    VoidCallFailed { function: Arc<str>, error: ErrorBody },
+    VoidCallFailed {
+        function: Arc<str>,
+        error: ErrorBody,
+    },
 }

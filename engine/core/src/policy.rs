@@ -25,10 +25,12 @@ pub fn may_offer(trust: Trust, id: &str, offered_by_engine: bool) -> Result<(), 
     well_formed("function id", id)?;
     match trust {
         Trust::Engine => Ok(()),
-        Trust::Worker if id.starts_with(RESERVED_PREFIX) => {
-            Err(forbidden(format!("`{id}`: ids that start with `{RESERVED_PREFIX}` belong to the engine")))
-        }
-        Trust::Worker if offered_by_engine => Err(forbidden(format!("`{id}` is built in and cannot be replaced"))),
+        Trust::Worker if id.starts_with(RESERVED_PREFIX) => Err(forbidden(format!(
+            "`{id}`: ids that start with `{RESERVED_PREFIX}` belong to the engine"
+        ))),
+        Trust::Worker if offered_by_engine => Err(forbidden(format!(
+            "`{id}` is built in and cannot be replaced"
+        ))),
         Trust::Worker => Ok(()),
     }
 }
@@ -40,7 +42,9 @@ pub fn may_offer(trust: Trust, id: &str, offered_by_engine: bool) -> Result<(), 
 pub fn may_provide(trust: Trust, id: &str, provided_by_engine: bool) -> Result<(), ErrorBody> {
     well_formed("trigger type", id)?;
     match trust {
-        Trust::Worker if provided_by_engine => Err(forbidden(format!("trigger type `{id}` is built in"))),
+        Trust::Worker if provided_by_engine => {
+            Err(forbidden(format!("trigger type `{id}` is built in")))
+        }
         Trust::Engine | Trust::Worker => Ok(()),
     }
 }
@@ -52,11 +56,18 @@ pub fn may_provide(trust: Trust, id: &str, provided_by_engine: bool) -> Result<(
 pub fn well_formed(what: &str, id: &str) -> Result<(), ErrorBody> {
     let problem = match id {
         "" => "is empty".to_owned(),
-        id if id.len() > ID_BYTES_MAX => format!("has {} bytes, at most {ID_BYTES_MAX} are allowed", id.len()),
-        id if id.chars().any(char::is_control) => format!("`{}` has control characters", id.escape_debug()),
+        id if id.len() > ID_BYTES_MAX => {
+            format!("has {} bytes, at most {ID_BYTES_MAX} are allowed", id.len())
+        }
+        id if id.chars().any(char::is_control) => {
+            format!("`{}` has control characters", id.escape_debug())
+        }
         _ => return Ok(()),
     };
-    Err(ErrorBody::caller(Code::InvalidInput, format!("{what} {problem}")))
+    Err(ErrorBody::caller(
+        Code::InvalidInput,
+        format!("{what} {problem}"),
+    ))
 }
 
 fn forbidden(message: String) -> ErrorBody {
@@ -71,11 +82,20 @@ mod tests {
     fn reserved_ids_belong_to_the_engine() {
         let code = |trust, id, engine| may_offer(trust, id, engine).err().map(|error| error.code);
         assert_eq!(code(Trust::Worker, "math::add", false), None);
-        assert_eq!(code(Trust::Worker, "engine::stop", false), Some(Code::Forbidden));
-        assert_eq!(code(Trust::Worker, "state::set", true), Some(Code::Forbidden));
+        assert_eq!(
+            code(Trust::Worker, "engine::stop", false),
+            Some(Code::Forbidden)
+        );
+        assert_eq!(
+            code(Trust::Worker, "state::set", true),
+            Some(Code::Forbidden)
+        );
         assert_eq!(code(Trust::Engine, "engine::stop", true), None);
         assert_eq!(code(Trust::Worker, "", false), Some(Code::InvalidInput));
         assert_eq!(code(Trust::Worker, "a\nb", false), Some(Code::InvalidInput));
-        assert_eq!(code(Trust::Worker, &"x".repeat(257), false), Some(Code::InvalidInput));
+        assert_eq!(
+            code(Trust::Worker, &"x".repeat(257), false),
+            Some(Code::InvalidInput)
+        );
     }
 }

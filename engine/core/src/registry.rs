@@ -4,8 +4,8 @@ mod functions;
 mod sessions;
 mod triggers;
 
-pub(crate) use functions::{Chosen, Functions};
 pub use functions::FunctionView;
+pub(crate) use functions::Functions;
 pub use sessions::SessionView;
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use triggers::{Binding, Triggers};

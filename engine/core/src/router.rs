@@ -75,7 +75,11 @@ pub struct Router {
 
 impl Router {
     pub fn new(limits: Limits) -> Self {
-        Router { registry: Registry::default(), calls: Calls::new(), limits }
+        Router {
+            registry: Registry::default(),
+            calls: Calls::new(),
+            limits,
+        }
     }
 
     /// Admits a session whose right to be here has been checked.
@@ -107,16 +111,34 @@ impl Router {
             Frame::Cancel { call } => self.on_cancel(from, &call, out),
             Frame::Register(register) => self.on_register(from, *register, out),
             Frame::Unregister(ids) => self.on_unregister(from, *ids, out),
-            Frame::TriggerBound { id, trigger_type, function, error } => {
+            Frame::TriggerBound {
+                id,
+                trigger_type,
+                function,
+                error,
+            } => {
                 self.on_trigger_bound(from, id, trigger_type, function, error, out);
             }
             Frame::Hello(hello) => self.on_hello(from, *hello, out),
             Frame::Goodbye { .. } => self.on_goodbye(from, out),
-            Frame::Ping => out.push(Effect::Send { to: from, frame: Frame::Pong }),
+            Frame::Ping => out.push(Effect::Send {
+                to: from,
+                frame: Frame::Pong,
+            }),
             Frame::Pong => {}
-            Frame::Welcome(_) | Frame::Registered { .. } | Frame::BindTrigger(_) | Frame::UnbindTrigger { .. } | Frame::Fault(_) => {
-                let error = ErrorBody::caller(Code::InvalidFrame, "only the engine sends this kind of frame");
-                out.push(Effect::Send { to: from, frame: Frame::Fault(error) });
+            Frame::Welcome(_)
+            | Frame::Registered { .. }
+            | Frame::BindTrigger(_)
+            | Frame::UnbindTrigger { .. }
+            | Frame::Fault(_) => {
+                let error = ErrorBody::caller(
+                    Code::InvalidFrame,
+                    "only the engine sends this kind of frame",
+                );
+                out.push(Effect::Send {
+                    to: from,
+                    frame: Frame::Fault(error),
+                });
             }
         }
     }
@@ -132,16 +154,27 @@ impl Router {
 
     /// Forgets a session that is gone: its calls end at once, its offers disappear.
     pub fn close(&self, session: SessionId, out: &mut Effects) {
-        let Some(row) = self.registry.sessions.remove(session) else { return };
+        let Some(row) = self.registry.sessions.remove(session) else {
+            return;
+        };
         self.withdraw_all(session, &row, out);
         let name = Arc::from(row.hello.name.as_str());
-        for (id, call) in self.calls.take_all(|call| call.callee == session || call.caller == session) {
+        for (id, call) in self
+            .calls
+            .take_all(|call| call.callee == session || call.caller == session)
+        {
             if call.callee == session {
                 let function = &call.function;
-                let error = ErrorBody::engine(Code::WorkerLost, format!("the worker that ran `{function}` went away before it answered"));
+                let error = ErrorBody::engine(
+                    Code::WorkerLost,
+                    format!("the worker that ran `{function}` went away before it answered"),
+                );
                 self.end(call, Err(error), out);
             } else {
-                out.push(Effect::Send { to: call.callee, frame: Frame::Cancel { call: id.into() } });
+                out.push(Effect::Send {
+                    to: call.callee,
+                    frame: Frame::Cancel { call: id.into() },
+                });
             }
         }
         out.push(Effect::Event(Event::WorkerDisconnected { session, name }));
@@ -151,9 +184,15 @@ impl Router {
     pub fn expire(&self, now: Now, out: &mut Effects) -> Option<Now> {
         let (late, next) = self.calls.take_late(now);
         for (id, call) in late {
-            out.push(Effect::Send { to: call.callee, frame: Frame::Cancel { call: id.into() } });
+            out.push(Effect::Send {
+                to: call.callee,
+                frame: Frame::Cancel { call: id.into() },
+            });
             let function = &call.function;
-            let error = ErrorBody::engine(Code::Timeout, format!("`{function}` did not answer before its deadline"));
+            let error = ErrorBody::engine(
+                Code::Timeout,
+                format!("`{function}` did not answer before its deadline"),
+            );
             self.end(call, Err(error), out);
         }
         next
@@ -166,7 +205,8 @@ impl Router {
             // Its calls are about to end anyway, or have.
             (_, Refusal::Closed) => {}
             (_, Refusal::Full) => {
-                let why = ErrorBody::engine(Code::Overloaded, "the worker does not read what it is sent");
+                let why =
+                    ErrorBody::engine(Code::Overloaded, "the worker does not read what it is sent");
                 out.push(Effect::Close { session: to, why });
             }
         }
@@ -177,7 +217,14 @@ impl Router {
         match frame {
             Frame::Call(call) => self.fail_refused(to, call.call.as_ref(), error, out),
             Frame::Reply { call, function, .. } => {
-                out.push(Effect::Send { to, frame: Frame::Reply { call, function, outcome: Err(error) } });
+                out.push(Effect::Send {
+                    to,
+                    frame: Frame::Reply {
+                        call,
+                        function,
+                        outcome: Err(error),
+                    },
+                });
             }
             _ => {}
         }

@@ -8,7 +8,9 @@ pub struct Now(pub u64);
 
 impl Now {
     pub fn after(self, duration: Duration) -> Now {
-        Now(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+        Now(self
+            .0
+            .saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
     }
 
     pub fn until(self, later: Now) -> Duration {

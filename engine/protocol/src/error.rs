@@ -89,7 +89,10 @@ impl Code {
 
     /// Whether the same call may succeed if sent again, all else equal.
     pub fn retryable(self) -> bool {
-        matches!(self, Code::WorkerLost | Code::Overloaded | Code::Unavailable)
+        matches!(
+            self,
+            Code::WorkerLost | Code::Overloaded | Code::Unavailable
+        )
     }
 }
 
@@ -130,7 +133,14 @@ pub struct ErrorBody {
 
 impl ErrorBody {
     pub fn new(code: Code, origin: Origin, message: impl Into<String>) -> Self {
-        ErrorBody { code, message: message.into(), origin, retryable: code.retryable(), reason: None, details: None }
+        ErrorBody {
+            code,
+            message: message.into(),
+            origin,
+            retryable: code.retryable(),
+            reason: None,
+            details: None,
+        }
     }
 
     /// An error that the engine found.

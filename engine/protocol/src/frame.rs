@@ -20,27 +20,52 @@ pub enum Frame {
     /// W→E: offers functions, binds triggers, provides trigger types. Idempotent by id.
     Register(Box<Register>),
     /// E→W: answer to a `Register` whose `request` is not 0.
-    Registered { request: u64, rejected: Vec<Rejected> },
+    Registered {
+        request: u64,
+        rejected: Vec<Rejected>,
+    },
     /// W→E: takes back what was registered.
     Unregister(Box<Unregister>),
     /// E→W, to the provider of a trigger type: bind this trigger.
     BindTrigger(Box<BindTrigger>),
     /// E→W, to the provider: forget this trigger.
-    UnbindTrigger { id: Arc<str>, trigger_type: Arc<str> },
+    UnbindTrigger {
+        id: Arc<str>,
+        trigger_type: Arc<str>,
+    },
     /// From the provider, and on to whoever registered the trigger: bound, or why not.
-    TriggerBound { id: Arc<str>, trigger_type: Arc<str>, function: Arc<str>, error: Option<ErrorBody> },
+    TriggerBound {
+        id: Arc<str>,
+        trigger_type: Arc<str>,
+        function: Arc<str>,
+        error: Option<ErrorBody>,
+    },
     /// Both ways: run a function.
     Call(Box<Call>),
     /// Both ways: a call's one outcome.
-    Reply { call: CallRef, function: Arc<str>, outcome: Result<Payload, ErrorBody> },
+    Reply {
+        call: CallRef,
+        function: Arc<str>,
+        outcome: Result<Payload, ErrorBody>,
+    },
     /// From callee to caller: one piece of a streamed result. The stream ends with `Reply`.
-    Chunk { call: CallRef, payload: Payload },
+    Chunk {
+        call: CallRef,
+        payload: Payload,
+    },
     /// From caller to callee: `chunks` more pieces may be sent.
-    Credit { call: CallRef, chunks: u32 },
+    Credit {
+        call: CallRef,
+        chunks: u32,
+    },
     /// From caller to callee: stop, nobody waits any more.
-    Cancel { call: CallRef },
+    Cancel {
+        call: CallRef,
+    },
     /// W→E: send me no new calls; I finish what runs. E→W: the engine is going away.
-    Goodbye { reason: Arc<str> },
+    Goodbye {
+        reason: Arc<str>,
+    },
     /// E→W: an earlier frame could not be used; it names no call.
     Fault(ErrorBody),
     /// Both ways: are you there.
@@ -81,6 +106,9 @@ pub struct Hello {
 pub struct Welcome {
     /// The session's public id.
     pub session: String,
+    /// Secret with which a reconnected worker may retire this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reattach_token: Option<String>,
     /// The engine's version.
     pub engine: String,
     /// Largest message the engine takes, in bytes.

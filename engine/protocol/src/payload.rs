@@ -25,15 +25,24 @@ pub struct Payload {
 
 impl Payload {
     /// JSON `null`.
-    pub const NULL: Payload = Payload { bytes: Bytes::from_static(b"null"), encoding: Encoding::Json };
+    pub const NULL: Payload = Payload {
+        bytes: Bytes::from_static(b"null"),
+        encoding: Encoding::Json,
+    };
 
     /// Bytes that the caller says are JSON text.
     pub fn json(bytes: impl Into<Bytes>) -> Self {
-        Payload { bytes: bytes.into(), encoding: Encoding::Json }
+        Payload {
+            bytes: bytes.into(),
+            encoding: Encoding::Json,
+        }
     }
 
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
-        Payload { bytes: bytes.into(), encoding: Encoding::Binary }
+        Payload {
+            bytes: bytes.into(),
+            encoding: Encoding::Binary,
+        }
     }
 
     /// Serialises `value` as JSON.
@@ -54,7 +63,11 @@ impl Payload {
 
     /// The JSON text, `null` when empty.
     pub fn text(&self) -> &[u8] {
-        if self.bytes.is_empty() { b"null" } else { &self.bytes }
+        if self.bytes.is_empty() {
+            b"null"
+        } else {
+            &self.bytes
+        }
     }
 
     /// True for JSON `null` and for nothing at all.

@@ -3,7 +3,7 @@
 //! Nobody waits for company: while one group is on its way to the disk the next one gathers by
 //! itself. Knows a [`Disk`], not which.
 
-use std::{io, sync::Arc, thread};
+use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -85,11 +85,7 @@ fn run(mut disk: impl Disk, mut next: Version, mut queue: mpsc::Receiver<Job>) {
         }
         match write(&mut disk, next, &mut jobs) {
             Ok(after) => next = after,
-            Err(cause) => {
-                failed = Some(Error::ReadOnly {
-                    cause: cause.to_string().into(),
-                })
-            }
+            Err(cause) => failed = Some(read_only(&cause)),
         }
     }
 }
@@ -116,16 +112,17 @@ fn write(disk: &mut impl Disk, next: Version, jobs: &mut Vec<Job>) -> Result<Ver
         })
         .collect();
     let next = group.next();
-    let written = match group.is_empty() {
-        true => Ok(()),
-        false => disk.write(&mut group.into_writes(), next),
+    let written = if group.is_empty() {
+        Ok(())
+    } else {
+        disk.write(&mut group.into_writes(), next)
     };
-    let read_only = written.as_ref().err().map(|cause| {
+    let refused = written.as_ref().err().map(|cause| {
         tracing::error!(error = %cause, "a write to disk failed; the store is read-only from now on");
-        Error::ReadOnly { cause: Arc::from(cause.to_string()) }
+        read_only(cause)
     });
     for (answer, outcome) in decided {
-        let outcome = match &read_only {
+        let outcome = match &refused {
             Some(error) => outcome.and(Err(error.clone())),
             None => outcome,
         };
@@ -133,6 +130,12 @@ fn write(disk: &mut impl Disk, next: Version, jobs: &mut Vec<Job>) -> Result<Ver
         let _ = answer.send(outcome);
     }
     written.map(|()| next)
+}
+
+fn read_only(cause: &Error) -> Error {
+    Error::ReadOnly {
+        cause: cause.to_string().into(),
+    }
 }
 
 fn refuse(jobs: &mut Vec<Job>, error: &Error) {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use parking_lot::RwLock;
 use tokio::task::spawn_blocking;
 
@@ -27,6 +27,10 @@ const CACHE_BYTES: u64 = 4 << 20;
 
 /// Writes of one space kept in memory before they become a table.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+
+/// Journals kept for spaces that are seldom written; the least that fjall takes. What is in them
+/// is read again at every start.
+const JOURNALS_BYTES: u64 = 64 << 20;
 
 /// Open table files; far below the usual limit of 1024 per process.
 const FILES_MAX: usize = 128;
@@ -68,6 +72,7 @@ fn database(path: &Path) -> Result<Database, Error> {
         .cache_size(CACHE_BYTES)
         .worker_threads(1)
         .max_cached_files(Some(FILES_MAX))
+        .max_journaling_size(JOURNALS_BYTES)
         .open()
         .map_err(|error| match error {
             fjall::Error::Locked => Error::Locked {
@@ -113,10 +118,8 @@ impl Files {
         if let Some(keyspace) = self.spaces.read().get(&space) {
             return Ok(Some(keyspace.clone()));
         }
-        match self.database.keyspace_exists(space.name()) {
-            true => self.keyspace(space).map(Some),
-            false => Ok(None),
-        }
+        let exists = self.database.keyspace_exists(space.name());
+        exists.then(|| self.keyspace(space)).transpose()
     }
 
     fn keyspace(&self, space: Space) -> Result<Keyspace, Error> {
@@ -191,30 +194,36 @@ impl Disk for GroupWriter {
             let keyspace = self.files.keyspace(space)?;
             match record {
                 Some(record) => {
-                    batch.insert(&keyspace, &key[..], record::encode(space, &key, &record))
+                    batch.insert(&keyspace, &key[..], record::encode(space, &key, &record));
                 }
                 None => batch.remove(&keyspace, &key[..]),
             }
         }
-        let reserved = match next > self.reserved {
-            true => next + VERSIONS_AHEAD,
-            false => self.reserved,
-        };
-        if reserved > self.reserved {
-            let value = Bytes::copy_from_slice(&reserved.to_le_bytes());
-            let record = Record {
-                version: next,
-                value,
-            };
-            batch.insert(
-                &self.files.keyspace(OWN)?,
-                VERSIONS,
-                record::encode(OWN, VERSIONS, &record),
-            );
-        }
+        let reserved = self.reserve(next, &mut batch)?;
         batch.commit().map_err(failure)?;
         self.reserved = reserved;
         Ok(())
+    }
+}
+
+impl GroupWriter {
+    /// Sets versions aside in `batch` if `next` has used them up. Returns where they end.
+    fn reserve(&self, next: Version, batch: &mut OwnedWriteBatch) -> Result<Version, Error> {
+        if next <= self.reserved {
+            return Ok(self.reserved);
+        }
+        let reserved = next + VERSIONS_AHEAD;
+        let value = Bytes::copy_from_slice(&reserved.to_le_bytes());
+        let bytes = record::encode(
+            OWN,
+            VERSIONS,
+            &Record {
+                version: next,
+                value,
+            },
+        );
+        batch.insert(&self.files.keyspace(OWN)?, VERSIONS, bytes);
+        Ok(reserved)
     }
 }
 

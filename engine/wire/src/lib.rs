@@ -10,15 +10,14 @@ mod pump;
 pub use outbox::{Close, Limits, Outbox, Refusal, Refused};
 pub use pump::{Ended, Hooks, Keepalive, pump};
 
-use agentos_protocol::codec::MESSAGE_BYTES_MAX;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// The WebSocket settings of every session.
-pub fn websocket_config() -> WebSocketConfig {
+/// The WebSocket settings of a session that takes messages of up to `message_bytes_max`.
+pub fn websocket_config(message_bytes_max: usize) -> WebSocketConfig {
     let mut config = WebSocketConfig::default();
-    config.max_message_size = Some(MESSAGE_BYTES_MAX);
+    config.max_message_size = Some(message_bytes_max);
     // A message in one frame is as welcome as the same message in fragments.
-    config.max_frame_size = Some(MESSAGE_BYTES_MAX);
+    config.max_frame_size = Some(message_bytes_max);
     config.read_buffer_size = 16 << 10;
     config.write_buffer_size = 64 << 10;
     config

@@ -18,7 +18,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         // A second of traffic at the rate a fast worker reaches, and one largest message.
-        Limits { frames_max: 65_536, bytes_max: 64 << 20 }
+        Limits {
+            frames_max: 65_536,
+            bytes_max: 64 << 20,
+        }
     }
 }
 
@@ -54,12 +57,17 @@ struct Waiting {
     frames: VecDeque<Frame>,
     bytes: usize,
     close: Option<Close>,
+    opened: bool,
     gone: bool,
 }
 
 impl Outbox {
     pub fn new(limits: Limits) -> Self {
-        Outbox { waiting: Mutex::default(), reader: AtomicWaker::new(), limits }
+        Outbox {
+            waiting: Mutex::default(),
+            reader: AtomicWaker::new(),
+            limits,
+        }
     }
 
     /// Adds a frame and wakes the session. Calls leave a quarter of the room to everything else,
@@ -69,16 +77,27 @@ impl Outbox {
     /// The frame and the reason, when it is full or the session is closing.
     pub fn push(&self, frame: Frame) -> Result<(), Refused> {
         let size = size_of_frame(&frame);
-        let share = if matches!(frame, Frame::Call(_)) { 3 } else { 4 };
+        let share = if matches!(frame, Frame::Call(_)) {
+            3
+        } else {
+            4
+        };
         {
             let mut waiting = self.waiting.lock();
             if waiting.gone || waiting.close.is_some() {
-                return Err(Refused { frame, why: Refusal::Closed });
+                return Err(Refused {
+                    frame,
+                    why: Refusal::Closed,
+                });
             }
             let frames_full = waiting.frames.len() >= self.limits.frames_max / 4 * share;
-            let bytes_full = !waiting.frames.is_empty() && waiting.bytes + size > self.limits.bytes_max / 4 * share;
+            let bytes_full = !waiting.frames.is_empty()
+                && waiting.bytes + size > self.limits.bytes_max / 4 * share;
             if frames_full || bytes_full {
-                return Err(Refused { frame, why: Refusal::Full });
+                return Err(Refused {
+                    frame,
+                    why: Refusal::Full,
+                });
             }
             waiting.bytes += size;
             waiting.frames.push_back(frame);
@@ -110,8 +129,9 @@ impl Outbox {
     /// Removes and returns the frames that `unwanted` picks.
     pub fn remove(&self, unwanted: impl Fn(&Frame) -> bool) -> Vec<Frame> {
         let mut waiting = self.waiting.lock();
-        let (out, kept): (VecDeque<Frame>, VecDeque<Frame>) =
-            std::mem::take(&mut waiting.frames).into_iter().partition(|frame| unwanted(frame));
+        let (out, kept): (VecDeque<Frame>, VecDeque<Frame>) = std::mem::take(&mut waiting.frames)
+            .into_iter()
+            .partition(|frame| unwanted(frame));
         waiting.bytes = kept.iter().map(size_of_frame).sum();
         waiting.frames = kept;
         out.into()
@@ -137,10 +157,26 @@ impl Outbox {
         self.reader.wake();
     }
 
+    /// What comes first has come: [`Outbox::close_unless_opened`] has no effect any more.
+    pub fn opened(&self) {
+        self.waiting.lock().opened = true;
+    }
+
+    /// Closes a session that has not been opened.
+    pub fn close_unless_opened(&self, close: Close) {
+        if !self.waiting.lock().opened {
+            self.close(close);
+        }
+    }
+
     /// How the session is to be closed, once nothing waits any more.
     pub(crate) fn closing(&self) -> Option<Close> {
         let waiting = self.waiting.lock();
-        if waiting.frames.is_empty() { waiting.close.clone() } else { None }
+        if waiting.frames.is_empty() {
+            waiting.close.clone()
+        } else {
+            None
+        }
     }
 
     /// The session is gone: drops what waits and refuses the rest.
@@ -161,7 +197,11 @@ fn size_of_frame(frame: &Frame) -> usize {
     const FLAT: usize = 128;
     FLAT + match frame {
         Frame::Call(call) => call.payload.len(),
-        Frame::Reply { outcome: Ok(payload), .. } | Frame::Chunk { payload, .. } => payload.len(),
+        Frame::Reply {
+            outcome: Ok(payload),
+            ..
+        }
+        | Frame::Chunk { payload, .. } => payload.len(),
         _ => 0,
     }
 }
@@ -173,24 +213,43 @@ mod tests {
     use super::*;
 
     fn call() -> Frame {
-        Frame::Call(Box::new(Call::new(Some(CallRef::Number(1)), "f", Payload::NULL)))
+        Frame::Call(Box::new(Call::new(
+            Some(CallRef::Number(1)),
+            "f",
+            Payload::NULL,
+        )))
     }
 
     #[test]
     fn calls_are_refused_before_replies() {
-        let outbox = Outbox::new(Limits { frames_max: 4, bytes_max: 1 << 20 });
+        let outbox = Outbox::new(Limits {
+            frames_max: 4,
+            bytes_max: 1 << 20,
+        });
         for _ in 0..3 {
             outbox.push(call()).expect("room for three calls");
         }
-        assert_eq!(outbox.push(call()).expect_err("full for calls").why, Refusal::Full);
+        assert_eq!(
+            outbox.push(call()).expect_err("full for calls").why,
+            Refusal::Full
+        );
         outbox.push(Frame::Ping).expect("room for another frame");
-        assert_eq!(outbox.push(Frame::Ping).expect_err("full").why, Refusal::Full);
+        assert_eq!(
+            outbox.push(Frame::Ping).expect_err("full").why,
+            Refusal::Full
+        );
     }
 
     #[test]
     fn a_large_frame_fits_into_an_empty_outbox() {
-        let outbox = Outbox::new(Limits { frames_max: 4, bytes_max: 10 });
-        let large = || Frame::Chunk { call: CallRef::Number(1), payload: Payload::binary(vec![0; 100]) };
+        let outbox = Outbox::new(Limits {
+            frames_max: 4,
+            bytes_max: 10,
+        });
+        let large = || Frame::Chunk {
+            call: CallRef::Number(1),
+            payload: Payload::binary(vec![0; 100]),
+        };
         outbox.push(large()).expect("empty");
         assert_eq!(outbox.push(large()).expect_err("full").why, Refusal::Full);
         outbox.pop().expect("one waits");
@@ -201,8 +260,14 @@ mod tests {
     fn closing_waits_for_what_was_accepted() {
         let outbox = Outbox::new(Limits::default());
         outbox.push(Frame::Ping).expect("open");
-        outbox.close(Close { code: 1012, reason: "restart".into() });
-        assert_eq!(outbox.push(Frame::Ping).expect_err("closing").why, Refusal::Closed);
+        outbox.close(Close {
+            code: 1012,
+            reason: "restart".into(),
+        });
+        assert_eq!(
+            outbox.push(Frame::Ping).expect_err("closing").why,
+            Refusal::Closed
+        );
         assert_eq!(outbox.closing(), None);
         outbox.pop().expect("one waits");
         assert_eq!(outbox.closing().map(|close| close.code), Some(1012));

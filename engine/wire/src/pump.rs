@@ -58,7 +58,10 @@ impl Default for Keepalive {
     fn default() -> Self {
         // A half-open peer is noticed within 30 s, and the pings keep peers with an idle
         // time-out of 60 s content.
-        Keepalive { ping_every: Duration::from_secs(10), silence_max: Duration::from_secs(25) }
+        Keepalive {
+            ping_every: Duration::from_secs(10),
+            silence_max: Duration::from_secs(25),
+        }
     }
 }
 
@@ -78,7 +81,12 @@ pub enum Ended {
 }
 
 /// Runs the session until it ends.
-pub async fn pump<S, H>(mut socket: WebSocketStream<S>, outbox: Arc<Outbox>, keepalive: Keepalive, hooks: &mut H) -> Ended
+pub async fn pump<S, H>(
+    mut socket: WebSocketStream<S>,
+    outbox: Arc<Outbox>,
+    keepalive: Keepalive,
+    hooks: &mut H,
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Hooks,
@@ -86,13 +94,24 @@ where
     let now = Instant::now();
     let mut tick = interval_at(now + keepalive.ping_every, keepalive.ping_every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut state = State { heard: now, dirty: false };
-    let ended = poll_fn(|context| state.poll(&mut socket, &outbox, &mut tick, keepalive, hooks, context)).await;
+    let mut state = State {
+        heard: now,
+        dirty: false,
+    };
+    let ended =
+        poll_fn(|context| state.poll(&mut socket, &outbox, &mut tick, keepalive, hooks, context))
+            .await;
     hooks.ended(&ended);
     let close = match &ended {
         Ended::ByUs(close) => Some(close.clone()),
-        Ended::TooLarge(why) => Some(Close { code: 1009, reason: why.clone().into() }),
-        Ended::Silent => Some(Close { code: 1011, reason: "no sign of life".into() }),
+        Ended::TooLarge(why) => Some(Close {
+            code: 1009,
+            reason: why.clone().into(),
+        }),
+        Ended::Silent => Some(Close {
+            code: 1011,
+            reason: "no sign of life".into(),
+        }),
         Ended::ByPeer(_) | Ended::Broken(_) => None,
     };
     // A peer that does not finish the handshake is dropped.
@@ -101,8 +120,14 @@ where
 }
 
 /// Says goodbye and waits for the answer, so that the last frames are not lost to a reset.
-async fn finish<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>, close: Option<Close>) {
-    let frame = close.map(|close| CloseFrame { code: CloseCode::from(close.code), reason: shorten(&close.reason) });
+async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    close: Option<Close>,
+) {
+    let frame = close.map(|close| CloseFrame {
+        code: CloseCode::from(close.code),
+        reason: shorten(&close.reason),
+    });
     // The other side may be gone already.
     let _ = socket.close(frame).await;
     while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut *socket).poll_next(context)).await {}
@@ -160,7 +185,9 @@ impl State {
             if self.heard.elapsed() > keepalive.silence_max {
                 return Poll::Ready(Ended::Silent);
             }
-            if let Poll::Ready(Err(error)) = self.send(socket, tungstenite::Message::Ping(Bytes::new()), context) {
+            if let Poll::Ready(Err(error)) =
+                self.send(socket, tungstenite::Message::Ping(Bytes::new()), context)
+            {
                 return Poll::Ready(ended_by(error));
             }
         }
@@ -174,7 +201,13 @@ impl State {
     }
 
     /// Hands everything that waits to the socket, then flushes once.
-    fn write<S, H>(&mut self, socket: &mut WebSocketStream<S>, outbox: &Outbox, hooks: &mut H, context: &mut Context<'_>) -> Poll<Ended>
+    fn write<S, H>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+        outbox: &Outbox,
+        hooks: &mut H,
+        context: &mut Context<'_>,
+    ) -> Poll<Ended>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         H: Hooks,
@@ -186,8 +219,12 @@ impl State {
                 Poll::Pending => return Poll::Pending,
             }
             let Some(frame) = outbox.pop() else { break };
-            let Some(message) = hooks.encode(frame) else { continue };
-            let Some(message) = outgoing(message) else { continue };
+            let Some(message) = hooks.encode(frame) else {
+                continue;
+            };
+            let Some(message) = outgoing(message) else {
+                continue;
+            };
             if let Poll::Ready(Err(error)) = self.send(socket, message, context) {
                 return Poll::Ready(ended_by(error));
             }
@@ -207,7 +244,12 @@ impl State {
 
     /// Gives one message to the socket if it takes one now. A ping that does not fit is dropped:
     /// the socket is busy, which is a sign of life of ours.
-    fn send<S>(&mut self, socket: &mut WebSocketStream<S>, message: tungstenite::Message, context: &mut Context<'_>) -> Poll<Result<(), tungstenite::Error>>
+    fn send<S>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+        message: tungstenite::Message,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), tungstenite::Error>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -225,9 +267,13 @@ fn receive(message: tungstenite::Message, hooks: &mut impl Hooks) -> Option<Ende
     match message {
         tungstenite::Message::Text(text) => hooks.received(Message::Text(text.into())),
         tungstenite::Message::Binary(bytes) => hooks.received(Message::Binary(bytes)),
-        tungstenite::Message::Close(frame) => return Some(Ended::ByPeer(frame.map(|frame| frame.code.into()))),
+        tungstenite::Message::Close(frame) => {
+            return Some(Ended::ByPeer(frame.map(|frame| frame.code.into())));
+        }
         // The library answers pings itself; a pong has done its work by arriving.
-        tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_) | tungstenite::Message::Frame(_) => {}
+        tungstenite::Message::Ping(_)
+        | tungstenite::Message::Pong(_)
+        | tungstenite::Message::Frame(_) => {}
     }
     None
 }
@@ -249,9 +295,9 @@ fn ended_by(error: tungstenite::Error) -> Ended {
     use tungstenite::Error;
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Ended::ByPeer(None),
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-            Ended::TooLarge(format!("a message of {size} bytes is larger than the limit of {max_size}"))
-        }
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Ended::TooLarge(
+            format!("a message of {size} bytes is larger than the limit of {max_size}"),
+        ),
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ended::ByPeer(None),
         other => Ended::Broken(other.to_string()),
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agentos_protocol::{
     CallRef, Code, ErrorBody, Frame,
-    codec::{Message, SUBPROTOCOL, v2},
+    codec::{MESSAGE_BYTES_MAX, Message, SUBPROTOCOL, v2},
 };
 use agentos_wire::{Ended, Hooks, Keepalive, Outbox, pump, websocket_config};
 use tokio::{net::TcpStream, sync::watch};
@@ -52,7 +52,13 @@ impl Connection {
         state: watch::Sender<(State, String)>,
         stop: CancellationToken,
     ) -> Self {
-        Connection { options, peer, outbox, state, stop }
+        Connection {
+            options,
+            peer,
+            outbox,
+            state,
+            stop,
+        }
     }
 
     pub(super) async fn run(self) {
@@ -97,7 +103,10 @@ impl Connection {
             Ok(socket) => socket,
             Err(why) => {
                 tracing::debug!(%url, %why, "no connection");
-                self.say(State::Disconnected, &format!("no connection to {url}: {why}"));
+                self.say(
+                    State::Disconnected,
+                    &format!("no connection to {url}: {why}"),
+                );
                 return false;
             }
         };
@@ -105,20 +114,47 @@ impl Connection {
         self.outbox.remove(|frame| !matches!(frame, Frame::Call(_)));
         let mut hello = self.options.hello();
         hello.token = self.options.resolved_token(&url);
-        self.outbox.push_first(vec![Frame::Hello(Box::new(hello)), Frame::Register(Box::new(self.peer.replay()))]);
-        let mut hooks = Session { connection: self, url: &url, welcomed: false, refused: None };
-        pump(socket, Arc::clone(&self.outbox), Keepalive::default(), &mut hooks).await;
+        self.outbox.push_first(vec![
+            Frame::Hello(Box::new(hello)),
+            Frame::Register(Box::new(self.peer.replay())),
+        ]);
+        let mut hooks = Session {
+            connection: self,
+            url: &url,
+            welcomed: false,
+            refused: None,
+        };
+        pump(
+            socket,
+            Arc::clone(&self.outbox),
+            Keepalive::default(),
+            &mut hooks,
+        )
+        .await;
         hooks.welcomed
     }
 
-    async fn connect(&self, url: &str) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, String> {
-        let mut request = url.into_client_request().map_err(|error| format!("{error}"))?;
-        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-        let attempt = connect_async_with_config(request, Some(websocket_config()), true);
+    async fn connect(
+        &self,
+        url: &str,
+    ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, String> {
+        let mut request = url
+            .into_client_request()
+            .map_err(|error| format!("{error}"))?;
+        request.headers_mut().insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static(SUBPROTOCOL),
+        );
+        let attempt =
+            connect_async_with_config(request, Some(websocket_config(MESSAGE_BYTES_MAX)), true);
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(response))) => {
-                let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                let body = response
+                    .body()
+                    .as_deref()
+                    .map(String::from_utf8_lossy)
+                    .unwrap_or_default();
                 Err(format!("the engine answered {} {body}", response.status()))
             }
             Ok(Err(error)) => Err(error.to_string()),
@@ -140,13 +176,17 @@ struct Session<'a> {
 
 impl Hooks for Session<'_> {
     fn received(&mut self, message: Message) {
-        let Message::Binary(bytes) = message else { return };
+        let Message::Binary(bytes) = message else {
+            return;
+        };
         match v2::decode(&bytes) {
             Ok(Frame::Welcome(_)) => {
                 self.welcomed = true;
                 self.connection.say(State::Connected, self.url);
             }
-            Ok(Frame::Fault(error)) if error.code == Code::Unauthenticated || error.code == Code::Forbidden => {
+            Ok(Frame::Fault(error))
+                if error.code == Code::Unauthenticated || error.code == Code::Forbidden =>
+            {
                 self.refused = Some(error);
             }
             Ok(frame) => self.connection.peer.on_frame(frame),
@@ -162,7 +202,11 @@ impl Hooks for Session<'_> {
                 if let Frame::Call(call) = frame {
                     let outcome = Err(error);
                     if let Some(reference) = call.call {
-                        self.connection.peer.on_frame(Frame::Reply { call: reference, function: call.function, outcome });
+                        self.connection.peer.on_frame(Frame::Reply {
+                            call: reference,
+                            function: call.function,
+                            outcome,
+                        });
                     }
                 }
                 None
@@ -171,10 +215,17 @@ impl Hooks for Session<'_> {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        let Connection { peer, outbox, stop, .. } = self.connection;
+        let Connection {
+            peer, outbox, stop, ..
+        } = self.connection;
         let why = describe(ended);
-        let unsent = |number| outbox.any(|frame| matches!(frame, Frame::Call(call) if call.call == Some(CallRef::Number(number))));
-        peer.lost(unsent, &format!("the connection to the engine was lost while the call was in flight: {why}"));
+        let unsent = |number| {
+            outbox.any(|frame| matches!(frame, Frame::Call(call) if call.call == Some(CallRef::Number(number))))
+        };
+        peer.lost(
+            unsent,
+            &format!("the connection to the engine was lost while the call was in flight: {why}"),
+        );
         if let Some(error) = self.refused.take() {
             self.connection.say(State::Refused, &error.message);
         } else if !stop.is_cancelled() {

@@ -30,7 +30,12 @@ impl Options {
             os: Some(std::env::consts::OS.to_owned()),
             ..Hello::default()
         };
-        Options { hello, url: None, token: None, connect_timeout: Some(Duration::from_secs(10)) }
+        Options {
+            hello,
+            url: None,
+            token: None,
+            connect_timeout: Some(Duration::from_secs(10)),
+        }
     }
 
     /// `ws://host:port`; the default is `AGENTOS_URL` or `ws://127.0.0.1:49134`.
@@ -85,13 +90,18 @@ impl Options {
     }
 
     pub(crate) fn resolved_url(&self) -> String {
-        self.url.clone().or_else(|| set("AGENTOS_URL")).unwrap_or_else(|| URL_DEFAULT.to_owned())
+        self.url
+            .clone()
+            .or_else(|| set("AGENTOS_URL"))
+            .unwrap_or_else(|| URL_DEFAULT.to_owned())
     }
 
     /// The token, looked up anew for each connection: an engine may have been set up since.
     pub(crate) fn resolved_token(&self, url: &str) -> Option<String> {
         let given = self.token.clone().or_else(|| set("AGENTOS_TOKEN"));
-        given.or_else(|| read_token(set("AGENTOS_TOKEN_FILE")?.into())).or_else(|| found_token(url))
+        given
+            .or_else(|| read_token(set("AGENTOS_TOKEN_FILE")?.into()))
+            .or_else(|| found_token(url))
     }
 }
 
@@ -99,8 +109,15 @@ impl Options {
 ///
 /// `agentos start` leaves a note at `~/.agentos/engines/<port>.json` that says where its token is.
 fn found_token(url: &str) -> Option<String> {
-    let port = url.rsplit(':').next()?.trim_end_matches('/').split(['/', '?']).next()?;
-    let home = set("AGENTOS_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".agentos")))?;
+    let port = url
+        .rsplit(':')
+        .next()?
+        .trim_end_matches('/')
+        .split(['/', '?'])
+        .next()?;
+    let home = set("AGENTOS_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(set("HOME")?).join(".agentos")))?;
     let note = std::fs::read(home.join("engines").join(format!("{port}.json"))).ok()?;
     let note: Value = serde_json::from_slice(&note).ok()?;
     read_token(note.get("token_file")?.as_str()?.into())

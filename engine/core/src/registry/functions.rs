@@ -44,8 +44,19 @@ pub struct FunctionView {
 
 impl Functions {
     /// Adds an offer, replacing the session's earlier one of the same id.
-    pub(crate) fn offer(&self, session: SessionId, trust: Trust, load: Arc<AtomicU32>, spec: FunctionSpec) {
-        let offer = Offer { session, trust, spec: Arc::new(spec), load };
+    pub(crate) fn offer(
+        &self,
+        session: SessionId,
+        trust: Trust,
+        load: Arc<AtomicU32>,
+        spec: FunctionSpec,
+    ) {
+        let offer = Offer {
+            session,
+            trust,
+            spec: Arc::new(spec),
+            load,
+        };
         let mut offers = self.rows.entry(Arc::clone(&offer.spec.id)).or_default();
         match offers.iter_mut().find(|earlier| earlier.session == session) {
             Some(earlier) => *earlier = offer,
@@ -66,7 +77,9 @@ impl Functions {
     }
 
     pub(crate) fn offered_by_engine(&self, id: &str) -> bool {
-        self.rows.get(id).is_some_and(|offers| offers.iter().any(|offer| offer.trust == Trust::Engine))
+        self.rows
+            .get(id)
+            .is_some_and(|offers| offers.iter().any(|offer| offer.trust == Trust::Engine))
     }
 
     /// Picks who runs a call: the less busy of two that are drawn in turn.
@@ -82,11 +95,19 @@ impl Functions {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
                 let first = &many[turn % many.len()];
                 // A stride that differs from turn to turn, so that every pair meets.
-                let second = &many[(turn + 1 + (turn / many.len()) % (many.len() - 1)) % many.len()];
-                if second.load.load(Ordering::Relaxed) < first.load.load(Ordering::Relaxed) { second } else { first }
+                let second =
+                    &many[(turn + 1 + (turn / many.len()) % (many.len() - 1)) % many.len()];
+                if second.load.load(Ordering::Relaxed) < first.load.load(Ordering::Relaxed) {
+                    second
+                } else {
+                    first
+                }
             }
         };
-        Some(Chosen { session: offer.session, load: Arc::clone(&offer.load) })
+        Some(Chosen {
+            session: offer.session,
+            load: Arc::clone(&offer.load),
+        })
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<FunctionView> {
@@ -94,7 +115,11 @@ impl Functions {
     }
 
     pub(crate) fn list(&self) -> Vec<FunctionView> {
-        let mut list: Vec<FunctionView> = self.rows.iter().filter_map(|offers| view(&offers)).collect();
+        let mut list: Vec<FunctionView> = self
+            .rows
+            .iter()
+            .filter_map(|offers| view(&offers))
+            .collect();
         list.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
         list
     }
@@ -102,5 +127,8 @@ impl Functions {
 
 fn view(offers: &[Offer]) -> Option<FunctionView> {
     let newest = offers.last()?;
-    Some(FunctionView { spec: Arc::clone(&newest.spec), sessions: offers.iter().map(|offer| offer.session).collect() })
+    Some(FunctionView {
+        spec: Arc::clone(&newest.spec),
+        sessions: offers.iter().map(|offer| offer.session).collect(),
+    })
 }

@@ -61,8 +61,19 @@ impl Triggers {
     /// Adds a trigger, or replaces the one of the same id. Parked when nobody provides its type.
     pub(crate) fn add(&self, owner: SessionId, spec: TriggerSpec) -> Option<Binding> {
         let provider = self.provider(&spec.trigger_type);
-        let state = if provider.is_some() { TriggerState::Bound } else { TriggerState::Parked };
-        self.rows.insert(Arc::clone(&spec.id), Row { spec: spec.clone(), owner, state });
+        let state = if provider.is_some() {
+            TriggerState::Bound
+        } else {
+            TriggerState::Parked
+        };
+        self.rows.insert(
+            Arc::clone(&spec.id),
+            Row {
+                spec: spec.clone(),
+                owner,
+                state,
+            },
+        );
         provider.map(|provider| Binding { provider, spec })
     }
 
@@ -70,7 +81,10 @@ impl Triggers {
     pub(crate) fn remove(&self, owner: SessionId, id: &str) -> Option<Binding> {
         let (_, row) = self.rows.remove_if(id, |_, row| row.owner == owner)?;
         let provider = self.provider(&row.spec.trigger_type)?;
-        Some(Binding { provider, spec: row.spec })
+        Some(Binding {
+            provider,
+            spec: row.spec,
+        })
     }
 
     fn provider(&self, trigger_type: &str) -> Option<SessionId> {
@@ -78,39 +92,78 @@ impl Triggers {
     }
 
     pub(crate) fn provided_by_engine(&self, id: &str) -> bool {
-        self.types.get(id).is_some_and(|row| row.trust == Trust::Engine)
+        self.types
+            .get(id)
+            .is_some_and(|row| row.trust == Trust::Engine)
     }
 
     /// Makes `provider` the one for a type; returns the triggers it has to bind.
-    pub(crate) fn provide(&self, provider: SessionId, trust: Trust, spec: TriggerTypeSpec) -> Vec<Binding> {
+    pub(crate) fn provide(
+        &self,
+        provider: SessionId,
+        trust: Trust,
+        spec: TriggerTypeSpec,
+    ) -> Vec<Binding> {
         let id = Arc::clone(&spec.id);
-        self.types.insert(Arc::clone(&id), Type { spec, provider, trust });
+        self.types.insert(
+            Arc::clone(&id),
+            Type {
+                spec,
+                provider,
+                trust,
+            },
+        );
         let mut bindings = Vec::new();
-        for mut row in self.rows.iter_mut().filter(|row| row.spec.trigger_type == id) {
+        for mut row in self
+            .rows
+            .iter_mut()
+            .filter(|row| row.spec.trigger_type == id)
+        {
             row.state = TriggerState::Bound;
-            bindings.push(Binding { provider, spec: row.spec.clone() });
+            bindings.push(Binding {
+                provider,
+                spec: row.spec.clone(),
+            });
         }
         bindings
     }
 
     /// The session provides the type no more: its triggers wait for another provider.
     pub(crate) fn withdraw(&self, provider: SessionId, id: &str) {
-        if self.types.remove_if(id, |_, row| row.provider == provider).is_none() {
+        if self
+            .types
+            .remove_if(id, |_, row| row.provider == provider)
+            .is_none()
+        {
             return;
         }
-        for mut row in self.rows.iter_mut().filter(|row| &*row.spec.trigger_type == id) {
+        for mut row in self
+            .rows
+            .iter_mut()
+            .filter(|row| &*row.spec.trigger_type == id)
+        {
             row.state = TriggerState::Parked;
         }
     }
 
     /// Takes the provider's word on a trigger; returns the owner, if the word was the provider's.
-    pub(crate) fn bound(&self, provider: SessionId, id: &str, error: Option<&ErrorBody>) -> Option<SessionId> {
-        let trigger_type = self.rows.get(id).map(|row| Arc::clone(&row.spec.trigger_type))?;
+    pub(crate) fn bound(
+        &self,
+        provider: SessionId,
+        id: &str,
+        error: Option<&ErrorBody>,
+    ) -> Option<SessionId> {
+        let trigger_type = self
+            .rows
+            .get(id)
+            .map(|row| Arc::clone(&row.spec.trigger_type))?;
         if self.provider(&trigger_type) != Some(provider) {
             return None;
         }
         let mut row = self.rows.get_mut(id)?;
-        row.state = error.map_or(TriggerState::Bound, |error| TriggerState::Refused(error.clone()));
+        row.state = error.map_or(TriggerState::Bound, |error| {
+            TriggerState::Refused(error.clone())
+        });
         Some(row.owner)
     }
 
@@ -118,15 +171,25 @@ impl Triggers {
         let mut list: Vec<TriggerView> = self
             .rows
             .iter()
-            .map(|row| TriggerView { spec: row.spec.clone(), owner: row.owner, state: row.state.clone() })
+            .map(|row| TriggerView {
+                spec: row.spec.clone(),
+                owner: row.owner,
+                state: row.state.clone(),
+            })
             .collect();
         list.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
         list
     }
 
     pub(crate) fn types(&self) -> Vec<TriggerTypeView> {
-        let mut list: Vec<TriggerTypeView> =
-            self.types.iter().map(|row| TriggerTypeView { spec: row.spec.clone(), provider: row.provider }).collect();
+        let mut list: Vec<TriggerTypeView> = self
+            .types
+            .iter()
+            .map(|row| TriggerTypeView {
+                spec: row.spec.clone(),
+                provider: row.provider,
+            })
+            .collect();
         list.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
         list
     }

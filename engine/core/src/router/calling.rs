@@ -11,36 +11,81 @@ use crate::{
 };
 
 impl Router {
-    pub(super) fn on_call(&self, now: Now, from: SessionId, mut call: Box<Call>, out: &mut Effects) {
+    pub(super) fn on_call(
+        &self,
+        now: Now,
+        from: SessionId,
+        mut call: Box<Call>,
+        out: &mut Effects,
+    ) {
         let reference = call.call.take();
-        let waiting = if call.delivery == Delivery::Void { None } else { reference };
+        let waiting = if call.delivery == Delivery::Void {
+            None
+        } else {
+            reference
+        };
         let function = Arc::clone(&call.function);
         if let Err(error) = self.route(now, from, call, waiting.clone(), out) {
             match waiting {
-                Some(call) => out.push(Effect::Send { to: from, frame: Frame::Reply { call, function, outcome: Err(error) } }),
+                Some(call) => out.push(Effect::Send {
+                    to: from,
+                    frame: Frame::Reply {
+                        call,
+                        function,
+                        outcome: Err(error),
+                    },
+                }),
                 None => out.push(Effect::Event(Event::VoidCallFailed { function, error })),
             }
         }
     }
 
     /// Sends the call to whoever is to run it.
-    fn route(&self, now: Now, from: SessionId, mut call: Box<Call>, waiting: Option<CallRef>, out: &mut Effects) -> Result<(), ErrorBody> {
+    fn route(
+        &self,
+        now: Now,
+        from: SessionId,
+        mut call: Box<Call>,
+        waiting: Option<CallRef>,
+        out: &mut Effects,
+    ) -> Result<(), ErrorBody> {
         if let Delivery::Enqueue(queue) = &call.delivery {
-            return Err(ErrorBody::engine(Code::Unsupported, format!("no worker provides the queue `{queue}`")).reason("enqueue_error"));
+            return Err(ErrorBody::engine(
+                Code::Unsupported,
+                format!("no worker provides the queue `{queue}`"),
+            )
+            .reason("enqueue_error"));
         }
         if self.calls.len() >= self.limits.calls_in_flight_max {
-            return Err(ErrorBody::engine(Code::Overloaded, "too many calls are in flight"));
+            return Err(ErrorBody::engine(
+                Code::Overloaded,
+                "too many calls are in flight",
+            ));
         }
         let caller = self.registry.sessions.look(from, |session| {
-            (session.named.then(|| Arc::clone(&session.public_id)), session.timeout_default)
+            (
+                session.named.then(|| Arc::clone(&session.public_id)),
+                session.timeout_default,
+            )
         });
         let Some((caller, timeout_default)) = caller else {
-            return Err(ErrorBody::engine(Code::Unavailable, "the calling session is closed"));
+            return Err(ErrorBody::engine(
+                Code::Unavailable,
+                "the calling session is closed",
+            ));
         };
         let chosen = self.registry.functions.choose(&call.function);
-        let chosen = chosen.ok_or_else(|| ErrorBody::engine(Code::NotFound, format!("no worker offers `{}`", call.function)))?;
+        let chosen = chosen.ok_or_else(|| {
+            ErrorBody::engine(
+                Code::NotFound,
+                format!("no worker offers `{}`", call.function),
+            )
+        })?;
 
-        let timeout = call.timeout_ms.map_or(timeout_default, |ms| Duration::from_millis(ms.into())).min(self.limits.timeout_max);
+        let timeout = call
+            .timeout_ms
+            .map_or(timeout_default, |ms| Duration::from_millis(ms.into()))
+            .min(self.limits.timeout_max);
         let in_flight = InFlight {
             caller: from,
             reference: waiting,
@@ -54,14 +99,23 @@ impl Router {
         call.call = Some(id.into());
         call.caller = caller;
         call.timeout_ms = Some(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
-        out.push(Effect::Send { to: chosen.session, frame: Frame::Call(call) });
+        out.push(Effect::Send {
+            to: chosen.session,
+            frame: Frame::Call(call),
+        });
         if sooner {
             out.push(Effect::Sooner);
         }
         Ok(())
     }
 
-    pub(super) fn on_reply(&self, from: SessionId, call: &CallRef, outcome: Result<Payload, ErrorBody>, out: &mut Effects) {
+    pub(super) fn on_reply(
+        &self,
+        from: SessionId,
+        call: &CallRef,
+        outcome: Result<Payload, ErrorBody>,
+        out: &mut Effects,
+    ) {
         // Late, doubled and foreign replies find nothing.
         let call = ours(call).and_then(|id| self.calls.take(id, |call| call.callee == from));
         if let Some(call) = call {
@@ -70,52 +124,129 @@ impl Router {
     }
 
     /// Gives a call that has been taken out its one outcome.
-    pub(super) fn end(&self, call: InFlight, outcome: Result<Payload, ErrorBody>, out: &mut Effects) {
-        let InFlight { caller, reference, function, .. } = call;
+    pub(super) fn end(
+        &self,
+        call: InFlight,
+        outcome: Result<Payload, ErrorBody>,
+        out: &mut Effects,
+    ) {
+        let InFlight {
+            caller,
+            reference,
+            function,
+            ..
+        } = call;
         match (reference, outcome) {
-            (Some(call), outcome) => out.push(Effect::Send { to: caller, frame: Frame::Reply { call, function, outcome } }),
-            (None, Err(error)) => out.push(Effect::Event(Event::VoidCallFailed { function, error })),
+            (Some(call), outcome) => out.push(Effect::Send {
+                to: caller,
+                frame: Frame::Reply {
+                    call,
+                    function,
+                    outcome,
+                },
+            }),
+            (None, Err(error)) => {
+                out.push(Effect::Event(Event::VoidCallFailed { function, error }))
+            }
             (None, Ok(_)) => {}
         }
     }
 
-    pub(super) fn on_chunk(&self, from: SessionId, call: &CallRef, payload: Payload, out: &mut Effects) {
+    pub(super) fn on_chunk(
+        &self,
+        from: SessionId,
+        call: &CallRef,
+        payload: Payload,
+        out: &mut Effects,
+    ) {
         let streams = |call: &InFlight| call.callee == from && call.delivery == Delivery::Stream;
         let target = ours(call).and_then(|id| {
-            self.calls.look(id, |call| streams(call).then(|| (call.caller, call.reference.clone())))
+            self.calls.look(id, |call| {
+                streams(call).then(|| (call.caller, call.reference.clone()))
+            })
         });
         if let Some((to, Some(call))) = target {
-            out.push(Effect::Send { to, frame: Frame::Chunk { call, payload } });
+            out.push(Effect::Send {
+                to,
+                frame: Frame::Chunk { call, payload },
+            });
         }
     }
 
-    pub(super) fn on_credit(&self, from: SessionId, call: &CallRef, chunks: u32, out: &mut Effects) {
-        let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else { return };
+    pub(super) fn on_credit(
+        &self,
+        from: SessionId,
+        call: &CallRef,
+        chunks: u32,
+        out: &mut Effects,
+    ) {
+        let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else {
+            return;
+        };
         let id = Calls::id(from, number);
         if let Some(to) = self.calls.look(id, |call| Some(call.callee)) {
-            out.push(Effect::Send { to, frame: Frame::Credit { call: id.into(), chunks } });
+            out.push(Effect::Send {
+                to,
+                frame: Frame::Credit {
+                    call: id.into(),
+                    chunks,
+                },
+            });
         }
     }
 
     pub(super) fn on_cancel(&self, from: SessionId, call: &CallRef, out: &mut Effects) {
-        let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else { return };
+        let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else {
+            return;
+        };
         let id = Calls::id(from, number);
-        let Some(call) = self.calls.take(id, |call| call.caller == from) else { return };
-        out.push(Effect::Send { to: call.callee, frame: Frame::Cancel { call: id.into() } });
-        self.end(call, Err(ErrorBody::caller(Code::Cancelled, "the caller cancelled the call")), out);
+        let Some(call) = self.calls.take(id, |call| call.caller == from) else {
+            return;
+        };
+        out.push(Effect::Send {
+            to: call.callee,
+            frame: Frame::Cancel { call: id.into() },
+        });
+        self.end(
+            call,
+            Err(ErrorBody::caller(
+                Code::Cancelled,
+                "the caller cancelled the call",
+            )),
+            out,
+        );
     }
 
     /// The callee's outbox did not take the call.
-    pub(super) fn on_call_refused(&self, to: SessionId, call: Option<&CallRef>, why: Refusal, out: &mut Effects) {
+    pub(super) fn on_call_refused(
+        &self,
+        to: SessionId,
+        call: Option<&CallRef>,
+        why: Refusal,
+        out: &mut Effects,
+    ) {
         let error = match why {
-            Refusal::Full => ErrorBody::engine(Code::Overloaded, "the worker has too many calls waiting"),
-            Refusal::Closed => ErrorBody::engine(Code::WorkerLost, "the worker went away before it got the call"),
+            Refusal::Full => {
+                ErrorBody::engine(Code::Overloaded, "the worker has too many calls waiting")
+            }
+            Refusal::Closed => ErrorBody::engine(
+                Code::WorkerLost,
+                "the worker went away before it got the call",
+            ),
         };
         self.fail_refused(to, call, error, out);
     }
 
-    pub(super) fn fail_refused(&self, to: SessionId, call: Option<&CallRef>, error: ErrorBody, out: &mut Effects) {
-        let call = call.and_then(ours).and_then(|id| self.calls.take(id, |call| call.callee == to));
+    pub(super) fn fail_refused(
+        &self,
+        to: SessionId,
+        call: Option<&CallRef>,
+        error: ErrorBody,
+        out: &mut Effects,
+    ) {
+        let call = call
+            .and_then(ours)
+            .and_then(|id| self.calls.take(id, |call| call.callee == to));
         if let Some(call) = call {
             self.end(call, Err(error), out);
         }
@@ -124,7 +255,12 @@ impl Router {
 
 fn not_taken(why: NotTaken) -> ErrorBody {
     match why {
-        NotTaken::NumberInUse => ErrorBody::caller(Code::Conflict, "a call of this number is in flight"),
-        NotTaken::NumberTooLarge => ErrorBody::caller(Code::InvalidFrame, format!("the number of a call is at most {NUMBER_MAX}")),
+        NotTaken::NumberInUse => {
+            ErrorBody::caller(Code::Conflict, "a call of this number is in flight")
+        }
+        NotTaken::NumberTooLarge => ErrorBody::caller(
+            Code::InvalidFrame,
+            format!("the number of a call is at most {NUMBER_MAX}"),
+        ),
     }
 }

@@ -3,15 +3,24 @@
 use std::sync::Arc;
 
 use agentos_protocol::{
-    BindTrigger, Code, ErrorBody, Frame, FunctionSpec, Register, Rejected, SessionId, TriggerSpec, TriggerTypeSpec, Unregister,
+    BindTrigger, Code, ErrorBody, Frame, FunctionSpec, Register, Rejected, SessionId, TriggerSpec,
+    TriggerTypeSpec, Unregister,
 };
 
 use super::Router;
-use crate::{Effect, Effects, Event, policy, registry::{Binding, Session}};
+use crate::{
+    Effect, Effects, Event, policy,
+    registry::{Binding, Session},
+};
 
 impl Router {
     pub(super) fn on_register(&self, from: SessionId, register: Register, out: &mut Effects) {
-        let Register { request, functions, triggers, trigger_types } = register;
+        let Register {
+            request,
+            functions,
+            triggers,
+            trigger_types,
+        } = register;
         let changed = !functions.is_empty();
         let mut rejected = Vec::new();
         let mut keep = |id: Arc<str>, outcome: Result<(), ErrorBody>| {
@@ -29,11 +38,17 @@ impl Router {
             keep(Arc::clone(&spec.id), self.add_trigger(from, spec, out));
         }
         if request != 0 {
-            out.push(Effect::Send { to: from, frame: Frame::Registered { request, rejected } });
+            out.push(Effect::Send {
+                to: from,
+                frame: Frame::Registered { request, rejected },
+            });
         } else {
             for Rejected { id, mut error } in rejected {
                 error.message = format!("{id}: {}", error.message);
-                out.push(Effect::Send { to: from, frame: Frame::Fault(error) });
+                out.push(Effect::Send {
+                    to: from,
+                    frame: Frame::Fault(error),
+                });
             }
         }
         if changed {
@@ -43,18 +58,41 @@ impl Router {
 
     fn offer(&self, from: SessionId, spec: FunctionSpec) -> Result<(), ErrorBody> {
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
-        policy::may_offer(session.trust, &spec.id, self.registry.functions.offered_by_engine(&spec.id))?;
-        bounded(session.functions.len(), self.limits.functions_per_session_max, "functions")?;
+        policy::may_offer(
+            session.trust,
+            &spec.id,
+            self.registry.functions.offered_by_engine(&spec.id),
+        )?;
+        bounded(
+            session.functions.len(),
+            self.limits.functions_per_session_max,
+            "functions",
+        )?;
         session.functions.insert(Arc::clone(&spec.id));
-        self.registry.functions.offer(from, session.trust, Arc::clone(&session.load), spec);
+        self.registry
+            .functions
+            .offer(from, session.trust, Arc::clone(&session.load), spec);
         Ok(())
     }
 
-    fn provide(&self, from: SessionId, spec: TriggerTypeSpec, out: &mut Effects) -> Result<(), ErrorBody> {
+    fn provide(
+        &self,
+        from: SessionId,
+        spec: TriggerTypeSpec,
+        out: &mut Effects,
+    ) -> Result<(), ErrorBody> {
         let trust = {
             let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
-            policy::may_provide(session.trust, &spec.id, self.registry.triggers.provided_by_engine(&spec.id))?;
-            bounded(session.trigger_types.len(), self.limits.triggers_per_session_max, "trigger types")?;
+            policy::may_provide(
+                session.trust,
+                &spec.id,
+                self.registry.triggers.provided_by_engine(&spec.id),
+            )?;
+            bounded(
+                session.trigger_types.len(),
+                self.limits.triggers_per_session_max,
+                "trigger types",
+            )?;
             session.trigger_types.insert(Arc::clone(&spec.id));
             session.trust
         };
@@ -64,13 +102,22 @@ impl Router {
         Ok(())
     }
 
-    fn add_trigger(&self, from: SessionId, spec: TriggerSpec, out: &mut Effects) -> Result<(), ErrorBody> {
+    fn add_trigger(
+        &self,
+        from: SessionId,
+        spec: TriggerSpec,
+        out: &mut Effects,
+    ) -> Result<(), ErrorBody> {
         policy::well_formed("trigger id", &spec.id)?;
         policy::well_formed("trigger type", &spec.trigger_type)?;
         policy::well_formed("function id", &spec.function)?;
         {
             let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
-            bounded(session.triggers.len(), self.limits.triggers_per_session_max, "triggers")?;
+            bounded(
+                session.triggers.len(),
+                self.limits.triggers_per_session_max,
+                "triggers",
+            )?;
             session.triggers.insert(Arc::clone(&spec.id));
         }
         if let Some(binding) = self.registry.triggers.add(from, spec) {
@@ -96,7 +143,13 @@ impl Router {
 
     /// Takes back everything a session has registered.
     pub(super) fn withdraw_all(&self, session: SessionId, row: &Session, out: &mut Effects) {
-        self.withdraw(session, &row.functions, &row.triggers, &row.trigger_types, out);
+        self.withdraw(
+            session,
+            &row.functions,
+            &row.triggers,
+            &row.trigger_types,
+            out,
+        );
     }
 
     fn withdraw<'a>(
@@ -113,8 +166,14 @@ impl Router {
         }
         for id in triggers {
             if let Some(Binding { provider, spec }) = self.registry.triggers.remove(session, id) {
-                let frame = Frame::UnbindTrigger { id: spec.id, trigger_type: spec.trigger_type };
-                out.push(Effect::Send { to: provider, frame });
+                let frame = Frame::UnbindTrigger {
+                    id: spec.id,
+                    trigger_type: spec.trigger_type,
+                };
+                out.push(Effect::Send {
+                    to: provider,
+                    frame,
+                });
             }
         }
         for id in trigger_types {
@@ -150,20 +209,34 @@ impl Router {
         out: &mut Effects,
     ) {
         if let Some(owner) = self.registry.triggers.bound(from, &id, error.as_ref()) {
-            out.push(Effect::Send { to: owner, frame: Frame::TriggerBound { id, trigger_type, function, error } });
+            out.push(Effect::Send {
+                to: owner,
+                frame: Frame::TriggerBound {
+                    id,
+                    trigger_type,
+                    function,
+                    error,
+                },
+            });
         }
     }
 }
 
 fn bind(Binding { provider, spec }: Binding) -> Effect {
-    Effect::Send { to: provider, frame: Frame::BindTrigger(Box::new(BindTrigger { spec })) }
+    Effect::Send {
+        to: provider,
+        frame: Frame::BindTrigger(Box::new(BindTrigger { spec })),
+    }
 }
 
 fn bounded(count: usize, max: usize, what: &str) -> Result<(), ErrorBody> {
     if count < max {
         return Ok(());
     }
-    Err(ErrorBody::engine(Code::Overloaded, format!("a session has at most {max} {what}")))
+    Err(ErrorBody::engine(
+        Code::Overloaded,
+        format!("a session has at most {max} {what}"),
+    ))
 }
 
 fn closed() -> ErrorBody {

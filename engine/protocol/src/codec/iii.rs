@@ -4,11 +4,7 @@
 //! names of messages and codes, ids that are UUIDs, results that are left out when null, the
 //! caller's id written into the payload, identity that arrives as a call.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -31,9 +27,15 @@ pub const CALLER_KEY: &str = "_caller_worker_id";
 pub enum Decoded {
     Frame(Frame),
     /// A call of [`IDENTIFY`]; `call` is there when the worker wants an answer.
-    Identify { hello: Box<Hello>, call: Option<CallRef> },
+    Identify {
+        hello: Box<Hello>,
+        call: Option<CallRef>,
+    },
     /// A reconnected worker asks that its earlier session be retired.
-    Reattach { previous: String, token: String },
+    Reattach {
+        previous: String,
+        token: String,
+    },
     /// Catalogue information that nothing depends on.
     Service,
     /// White space, or a type that this dialect lets pass.
@@ -61,32 +63,55 @@ impl Codec {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Decoded::Nothing);
         }
-        let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|error| invalid(format!("not a message: {error}")))?;
-        let kind = envelope.kind.as_deref().ok_or_else(|| invalid("a message has a `type`"))?;
+        let envelope: Envelope<'_> = serde_json::from_slice(bytes)
+            .map_err(|error| invalid(format!("not a message: {error}")))?;
+        let kind = envelope
+            .kind
+            .as_deref()
+            .ok_or_else(|| invalid("a message has a `type`"))?;
         Ok(Decoded::Frame(match kind {
             "invokefunction" => return self.invoke(&envelope, bytes),
             "invocationresult" => self.result(&envelope, bytes)?,
             "registerfunction" => register(|register| {
-                register.functions.push(parse::<RegisterFunction>(bytes)?.into_spec()?);
+                register
+                    .functions
+                    .push(parse::<RegisterFunction>(bytes)?.into_spec()?);
                 Ok(())
             })?,
-            "unregisterfunction" => Frame::Unregister(Box::new(Unregister { functions: vec![envelope.id()?], ..Unregister::default() })),
+            "unregisterfunction" => Frame::Unregister(Box::new(Unregister {
+                functions: vec![envelope.id()?],
+                ..Unregister::default()
+            })),
             "registertrigger" => register(|register| {
-                register.triggers.push(parse::<RegisterTrigger>(bytes)?.into());
+                register
+                    .triggers
+                    .push(parse::<RegisterTrigger>(bytes)?.into());
                 Ok(())
             })?,
-            "unregistertrigger" => Frame::Unregister(Box::new(Unregister { triggers: vec![envelope.id()?], ..Unregister::default() })),
+            "unregistertrigger" => Frame::Unregister(Box::new(Unregister {
+                triggers: vec![envelope.id()?],
+                ..Unregister::default()
+            })),
             "registertriggertype" => register(|register| {
-                register.trigger_types.push(parse::<RegisterTriggerType>(bytes)?.into());
+                register
+                    .trigger_types
+                    .push(parse::<RegisterTriggerType>(bytes)?.into());
                 Ok(())
             })?,
-            "unregistertriggertype" => {
-                Frame::Unregister(Box::new(Unregister { trigger_types: vec![envelope.id()?], ..Unregister::default() }))
-            }
+            "unregistertriggertype" => Frame::Unregister(Box::new(Unregister {
+                trigger_types: vec![envelope.id()?],
+                ..Unregister::default()
+            })),
             "triggerregistrationresult" => parse::<TriggerResult>(bytes)?.into(),
             "reattach" => {
-                let Reattach { previous_worker_id, reattach_token } = parse(bytes)?;
-                return Ok(Decoded::Reattach { previous: previous_worker_id, token: reattach_token });
+                let Reattach {
+                    previous_worker_id,
+                    reattach_token,
+                } = parse(bytes)?;
+                return Ok(Decoded::Reattach {
+                    previous: previous_worker_id,
+                    token: reattach_token,
+                });
             }
             "registerservice" => return Ok(Decoded::Service),
             "ping" => Frame::Ping,
@@ -97,13 +122,20 @@ impl Codec {
 
     fn invoke(&self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
         let function = envelope.function()?;
-        let call = envelope.invocation_id.as_deref().map(|id| self.reference(id));
+        let call = envelope
+            .invocation_id
+            .as_deref()
+            .map(|id| self.reference(id));
         if &*function == IDENTIFY {
             let hello = envelope.data.map_or(Ok(WorkerInfo::default()), |data| {
-                serde_json::from_str(data.get()).map_err(|error| invalid(format!("{IDENTIFY}: {error}")))
+                serde_json::from_str(data.get())
+                    .map_err(|error| invalid(format!("{IDENTIFY}: {error}")))
             })?;
             let void = matches!(envelope.action, Some(Action::Void));
-            return Ok(Decoded::Identify { hello: Box::new(hello.into()), call: call.filter(|_| !void) });
+            return Ok(Decoded::Identify {
+                hello: Box::new(hello.into()),
+                call: call.filter(|_| !void),
+            });
         }
         let mut frame = Call::new(call, function, slice(bytes, envelope.data));
         frame.delivery = match &envelope.action {
@@ -119,13 +151,20 @@ impl Codec {
     }
 
     fn result(&self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Frame, ErrorBody> {
-        let id = envelope.invocation_id.as_deref().ok_or_else(|| invalid("`invocationresult` has an `invocation_id`"))?;
+        let id = envelope
+            .invocation_id
+            .as_deref()
+            .ok_or_else(|| invalid("`invocationresult` has an `invocation_id`"))?;
         let function = envelope.function_id.as_deref().unwrap_or_default().into();
         let outcome = match &envelope.error {
             None => Ok(slice(bytes, envelope.result)),
             Some(error) => Err(read_error(error)),
         };
-        Ok(Frame::Reply { call: self.reference(id), function, outcome })
+        Ok(Frame::Reply {
+            call: self.reference(id),
+            function,
+            outcome,
+        })
     }
 
     /// Writes `frame`; `None` when this dialect has no words for it.
@@ -135,13 +174,25 @@ impl Codec {
     pub fn encode(&self, frame: &Frame) -> Result<Option<Bytes>, ErrorBody> {
         match frame {
             Frame::Call(call) => self.encode_call(call).map(Some),
-            Frame::Reply { call, function, outcome } => self.encode_reply(call, function, outcome).map(Some),
+            Frame::Reply {
+                call,
+                function,
+                outcome,
+            } => self.encode_reply(call, function, outcome).map(Some),
+            Frame::Welcome(welcome) => Ok(Some(json(&serde_json::json!({
+                "type": "workerregistered", "worker_id": welcome.session, "reattach_token": welcome.reattach_token,
+            })))),
             Frame::BindTrigger(bind) => Ok(Some(json(&bind_message(bind)))),
-            Frame::UnbindTrigger { id, trigger_type } => {
-                Ok(Some(json(&serde_json::json!({ "type": "unregistertrigger", "id": id, "trigger_type": trigger_type }))))
-            }
+            Frame::UnbindTrigger { id, trigger_type } => Ok(Some(json(
+                &serde_json::json!({ "type": "unregistertrigger", "id": id, "trigger_type": trigger_type }),
+            ))),
             // Success is silent in this dialect, and only the newer SDKs read failures.
-            Frame::TriggerBound { id, trigger_type, function, error: Some(error) } => Ok(Some(json(&serde_json::json!({
+            Frame::TriggerBound {
+                id,
+                trigger_type,
+                function,
+                error: Some(error),
+            } => Ok(Some(json(&serde_json::json!({
                 "type": "triggerregistrationresult", "id": id, "trigger_type": trigger_type, "function_id": function,
                 "error": { "code": "trigger_registration_failed", "message": error.message },
             })))),
@@ -153,7 +204,10 @@ impl Codec {
 
     fn encode_call(&self, call: &Call) -> Result<Bytes, ErrorBody> {
         let data = checked(&call.payload)?;
-        let stamped = call.caller.as_deref().map_or(Cow::Borrowed(data), |caller| stamp(data, caller));
+        let stamped = call
+            .caller
+            .as_deref()
+            .map_or(Cow::Borrowed(data), |caller| stamp(data, caller));
         let message = Invoke {
             kind: "invokefunction",
             invocation_id: call.call.as_ref().map(|call| self.name(call)),
@@ -166,13 +220,24 @@ impl Codec {
         Ok(json(&message))
     }
 
-    fn encode_reply(&self, call: &CallRef, function: &str, outcome: &Result<Payload, ErrorBody>) -> Result<Bytes, ErrorBody> {
+    fn encode_reply(
+        &self,
+        call: &CallRef,
+        function: &str,
+        outcome: &Result<Payload, ErrorBody>,
+    ) -> Result<Bytes, ErrorBody> {
         let (result, error) = match outcome {
             Ok(payload) if payload.is_null() => (None, None),
             Ok(payload) => (Some(raw(checked(payload)?)?), None),
             Err(error) => (None, Some(write_error(function, error))),
         };
-        Ok(json(&Outcome { kind: "invocationresult", invocation_id: self.name(call), function_id: function, result, error }))
+        Ok(json(&Outcome {
+            kind: "invocationresult",
+            invocation_id: self.name(call),
+            function_id: function,
+            result,
+            error,
+        }))
     }
 
     /// What a worker of this dialect calls `call`.
@@ -235,7 +300,9 @@ impl Envelope<'_> {
 }
 
 fn required(text: Option<&str>, field: &str) -> Result<Arc<str>, ErrorBody> {
-    text.filter(|text| !text.is_empty()).map(Arc::from).ok_or_else(|| invalid(format!("the message has no `{field}`")))
+    text.filter(|text| !text.is_empty())
+        .map(Arc::from)
+        .ok_or_else(|| invalid(format!("the message has no `{field}`")))
 }
 
 #[derive(Deserialize)]
@@ -418,7 +485,13 @@ impl From<WorkerInfo> for Hello {
 }
 
 fn bind_message(bind: &BindTrigger) -> Value {
-    let TriggerSpec { id, trigger_type, function, config, metadata } = &bind.spec;
+    let TriggerSpec {
+        id,
+        trigger_type,
+        function,
+        config,
+        metadata,
+    } = &bind.spec;
     let mut message = serde_json::json!({
         "type": "registertrigger", "id": id, "trigger_type": trigger_type, "function_id": function, "config": config,
     });
@@ -475,14 +548,23 @@ fn read_error(error: &Value) -> ErrorBody {
 }
 
 fn write_error(function: &str, error: &ErrorBody) -> Value {
-    let code = error.reason.as_deref().unwrap_or_else(|| name_of(error.code));
+    let code = error
+        .reason
+        .as_deref()
+        .unwrap_or_else(|| name_of(error.code));
     // Existing clients look for this sentence.
     let message = match error.code {
-        Code::NotFound if error.origin == Origin::Engine && error.reason.is_none() => format!("Function {function} not found"),
+        Code::NotFound if error.origin == Origin::Engine && error.reason.is_none() => {
+            format!("Function {function} not found")
+        }
         _ => error.message.clone(),
     };
     let mut body = serde_json::json!({ "code": code, "message": message });
-    if let Some(stack) = error.details.as_ref().and_then(|details| details.get("stack")) {
+    if let Some(stack) = error
+        .details
+        .as_ref()
+        .and_then(|details| details.get("stack"))
+    {
         body["stacktrace"] = stack.clone();
     }
     body
@@ -492,28 +574,48 @@ fn write_error(function: &str, error: &ErrorBody) -> Value {
 
 /// The part of `bytes` that `value` is, without copying.
 fn slice(bytes: &Bytes, value: Option<&RawValue>) -> Payload {
-    value.map_or(Payload::NULL, |value| Payload::json(bytes.slice_ref(value.get().as_bytes())))
+    value.map_or(Payload::NULL, |value| {
+        Payload::json(bytes.slice_ref(value.get().as_bytes()))
+    })
 }
 
 /// The payload's text, once it is known to be JSON: a wrong byte would break the receiver's frame.
 fn checked(payload: &Payload) -> Result<&str, ErrorBody> {
     if payload.encoding == Encoding::Binary {
-        return Err(ErrorBody::caller(Code::Unsupported, "the worker speaks JSON only; binary payloads cannot reach it"));
+        return Err(ErrorBody::caller(
+            Code::Unsupported,
+            "the worker speaks JSON only; binary payloads cannot reach it",
+        ));
     }
-    let bad = |why: String| ErrorBody::caller(Code::InvalidInput, format!("the payload is not JSON: {why}"));
+    let bad = |why: String| {
+        ErrorBody::caller(
+            Code::InvalidInput,
+            format!("the payload is not JSON: {why}"),
+        )
+    };
     let text = std::str::from_utf8(payload.text()).map_err(|error| bad(error.to_string()))?;
     let _: &RawValue = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
     Ok(text)
 }
 
 fn raw(text: &str) -> Result<&RawValue, ErrorBody> {
-    serde_json::from_str(text.trim()).map_err(|error| ErrorBody::caller(Code::InvalidInput, format!("the payload is not JSON: {error}")))
+    serde_json::from_str(text.trim()).map_err(|error| {
+        ErrorBody::caller(
+            Code::InvalidInput,
+            format!("the payload is not JSON: {error}"),
+        )
+    })
 }
 
 /// Adds the caller's id to a payload that is an object.
 fn stamp<'a>(data: &'a str, caller: &str) -> Cow<'a, str> {
     let text = data.trim();
-    let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else { return Cow::Borrowed(data) };
+    let Some(inside) = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+    else {
+        return Cow::Borrowed(data);
+    };
     let comma = if inside.trim().is_empty() { "" } else { "," };
     let caller = Value::String(caller.to_owned());
     Cow::Owned(format!("{{{inside}{comma}\"{CALLER_KEY}\":{caller}}}"))
@@ -526,11 +628,14 @@ fn register(fill: impl FnOnce(&mut Register) -> Result<(), ErrorBody>) -> Result
 }
 
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ErrorBody> {
-    serde_json::from_slice(bytes).map_err(|error| invalid(format!("the message cannot be used: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| invalid(format!("the message cannot be used: {error}")))
 }
 
 fn json<T: Serialize>(message: &T) -> Bytes {
-    serde_json::to_vec(message).expect("messages have text keys and finite numbers").into()
+    serde_json::to_vec(message)
+        .expect("messages have text keys and finite numbers")
+        .into()
 }
 
 fn invalid(message: impl Into<String>) -> ErrorBody {

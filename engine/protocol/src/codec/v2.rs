@@ -67,26 +67,69 @@ const DELIVERY_MASK: u8 = 0b110;
 pub fn encode(frame: &Frame) -> Result<Bytes, ErrorBody> {
     match frame {
         Frame::Call(call) => encode_call(call),
-        Frame::Reply { call, outcome: Ok(payload), .. } => Ok(with_payload(kind::RESULT, number(call)?, payload)),
-        Frame::Reply { call, outcome: Err(error), .. } => json(kind::ERROR, number(call)?, error),
+        Frame::Reply {
+            call,
+            outcome: Ok(payload),
+            ..
+        } => Ok(with_payload(kind::RESULT, number(call)?, payload)),
+        Frame::Reply {
+            call,
+            outcome: Err(error),
+            ..
+        } => json(kind::ERROR, number(call)?, error),
         Frame::Chunk { call, payload } => Ok(with_payload(kind::CHUNK, number(call)?, payload)),
-        Frame::Credit { call, chunks } => Ok(message(header(kind::CREDIT, 0, 0, *chunks, number(call)?), &[], &[])),
-        Frame::Cancel { call } => Ok(message(header(kind::CANCEL, 0, 0, 0, number(call)?), &[], &[])),
+        Frame::Credit { call, chunks } => Ok(message(
+            header(kind::CREDIT, 0, 0, *chunks, number(call)?),
+            &[],
+            &[],
+        )),
+        Frame::Cancel { call } => Ok(message(
+            header(kind::CANCEL, 0, 0, 0, number(call)?),
+            &[],
+            &[],
+        )),
         Frame::Hello(hello) => json(kind::HELLO, 0, hello),
         Frame::Welcome(welcome) => json(kind::WELCOME, 0, welcome),
         Frame::Register(register) => json(kind::REGISTER, register.request, &Offer::of(register)),
-        Frame::Registered { request, rejected } => json(kind::REGISTERED, *request, &Refusals { rejected: rejected.clone() }),
+        Frame::Registered { request, rejected } => json(
+            kind::REGISTERED,
+            *request,
+            &Refusals {
+                rejected: rejected.clone(),
+            },
+        ),
         Frame::Unregister(ids) => json(kind::UNREGISTER, 0, ids),
         Frame::BindTrigger(bind) => json(kind::BIND_TRIGGER, 0, bind),
-        Frame::UnbindTrigger { id, trigger_type } => {
-            json(kind::UNBIND_TRIGGER, 0, &Unbind { id: id.clone(), trigger_type: trigger_type.clone() })
-        }
-        Frame::TriggerBound { id, trigger_type, function, error } => json(
+        Frame::UnbindTrigger { id, trigger_type } => json(
+            kind::UNBIND_TRIGGER,
+            0,
+            &Unbind {
+                id: id.clone(),
+                trigger_type: trigger_type.clone(),
+            },
+        ),
+        Frame::TriggerBound {
+            id,
+            trigger_type,
+            function,
+            error,
+        } => json(
             kind::TRIGGER_BOUND,
             0,
-            &Bound { id: id.clone(), trigger_type: trigger_type.clone(), function: function.clone(), error: error.clone() },
+            &Bound {
+                id: id.clone(),
+                trigger_type: trigger_type.clone(),
+                function: function.clone(),
+                error: error.clone(),
+            },
         ),
-        Frame::Goodbye { reason } => json(kind::GOODBYE, 0, &Farewell { reason: reason.clone() }),
+        Frame::Goodbye { reason } => json(
+            kind::GOODBYE,
+            0,
+            &Farewell {
+                reason: reason.clone(),
+            },
+        ),
         Frame::Fault(error) => json(kind::FAULT, 0, error),
         Frame::Ping => Ok(message(header(kind::PING, 0, 0, 0, 0), &[], &[])),
         Frame::Pong => Ok(message(header(kind::PONG, 0, 0, 0, 0), &[], &[])),
@@ -99,33 +142,59 @@ pub fn encode(frame: &Frame) -> Result<Bytes, ErrorBody> {
 /// `invalid_frame` that says what is wrong with the message.
 pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
     let Some((head, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(invalid(format!("a message has a header of {HEADER_BYTES} bytes, this one has {}", bytes.len())));
+        return Err(invalid(format!(
+            "a message has a header of {HEADER_BYTES} bytes, this one has {}",
+            bytes.len()
+        )));
     };
     let meta_len = usize::from(u16::from_le_bytes([head[2], head[3]]));
     let aux = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-    let id = u64::from_le_bytes([head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]]);
+    let id = u64::from_le_bytes([
+        head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15],
+    ]);
     if rest.len() < meta_len {
-        return Err(invalid(format!("the header announces {meta_len} bytes of meta, {} follow", rest.len())));
+        return Err(invalid(format!(
+            "the header announces {meta_len} bytes of meta, {} follow",
+            rest.len()
+        )));
     }
     let meta = &rest[..meta_len];
     let body = bytes.slice(HEADER_BYTES + meta_len..);
     let flags = head[1];
     let payload = || Payload {
         bytes: body.clone(),
-        encoding: if flags & FLAG_BINARY == 0 { Encoding::Json } else { Encoding::Binary },
+        encoding: if flags & FLAG_BINARY == 0 {
+            Encoding::Json
+        } else {
+            Encoding::Binary
+        },
     };
     let call = CallRef::Number(id);
     Ok(match head[0] {
         kind::CALL => Frame::Call(Box::new(decode_call(id, aux, flags, meta, payload())?)),
-        kind::RESULT => Frame::Reply { call, function: nothing(), outcome: Ok(payload()) },
-        kind::ERROR => Frame::Reply { call, function: nothing(), outcome: Err(parse(&body)?) },
-        kind::CHUNK => Frame::Chunk { call, payload: payload() },
+        kind::RESULT => Frame::Reply {
+            call,
+            function: nothing(),
+            outcome: Ok(payload()),
+        },
+        kind::ERROR => Frame::Reply {
+            call,
+            function: nothing(),
+            outcome: Err(parse(&body)?),
+        },
+        kind::CHUNK => Frame::Chunk {
+            call,
+            payload: payload(),
+        },
         kind::CREDIT => Frame::Credit { call, chunks: aux },
         kind::CANCEL => Frame::Cancel { call },
         kind::HELLO => Frame::Hello(Box::new(parse(&body)?)),
         kind::WELCOME => Frame::Welcome(Box::new(parse(&body)?)),
         kind::REGISTER => Frame::Register(Box::new(parse::<Offer>(&body)?.into_register(id))),
-        kind::REGISTERED => Frame::Registered { request: id, rejected: parse::<Refusals>(&body)?.rejected },
+        kind::REGISTERED => Frame::Registered {
+            request: id,
+            rejected: parse::<Refusals>(&body)?.rejected,
+        },
         kind::UNREGISTER => Frame::Unregister(Box::new(parse(&body)?)),
         kind::BIND_TRIGGER => Frame::BindTrigger(Box::new(parse::<BindTrigger>(&body)?)),
         kind::UNBIND_TRIGGER => {
@@ -133,10 +202,22 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
             Frame::UnbindTrigger { id, trigger_type }
         }
         kind::TRIGGER_BOUND => {
-            let Bound { id, trigger_type, function, error } = parse(&body)?;
-            Frame::TriggerBound { id, trigger_type, function, error }
+            let Bound {
+                id,
+                trigger_type,
+                function,
+                error,
+            } = parse(&body)?;
+            Frame::TriggerBound {
+                id,
+                trigger_type,
+                function,
+                error,
+            }
         }
-        kind::GOODBYE => Frame::Goodbye { reason: parse::<Farewell>(&body)?.reason },
+        kind::GOODBYE => Frame::Goodbye {
+            reason: parse::<Farewell>(&body)?.reason,
+        },
         kind::FAULT => Frame::Fault(parse(&body)?),
         kind::PING => Frame::Ping,
         kind::PONG => Frame::Pong,
@@ -165,13 +246,27 @@ fn encode_call(call: &Call) -> Result<Bytes, ErrorBody> {
         (tag::METADATA, call.metadata.as_deref()),
         (tag::QUEUE, queue.map(AsRef::as_ref)),
     ];
-    let present = || optional.iter().filter_map(|(tag, text)| text.map(|text| (*tag, text)));
-    let meta_len = 2 + call.function.len() + present().map(|(_, text)| 3 + text.len()).sum::<usize>();
-    let meta_len = u16::try_from(meta_len)
-        .map_err(|_| invalid(format!("function id, trace and metadata take {meta_len} bytes, at most 65535 fit")))?;
+    let present = || {
+        optional
+            .iter()
+            .filter_map(|(tag, text)| text.map(|text| (*tag, text)))
+    };
+    let meta_len =
+        2 + call.function.len() + present().map(|(_, text)| 3 + text.len()).sum::<usize>();
+    let meta_len = u16::try_from(meta_len).map_err(|_| {
+        invalid(format!(
+            "function id, trace and metadata take {meta_len} bytes, at most 65535 fit"
+        ))
+    })?;
     let binary = u8::from(call.payload.encoding == Encoding::Binary) * FLAG_BINARY;
     let flags = binary | (delivery << DELIVERY_SHIFT);
-    let head = header(kind::CALL, flags, meta_len, call.timeout_ms.unwrap_or(0), id);
+    let head = header(
+        kind::CALL,
+        flags,
+        meta_len,
+        call.timeout_ms.unwrap_or(0),
+        id,
+    );
 
     let mut out = Vec::with_capacity(HEADER_BYTES + usize::from(meta_len) + call.payload.len());
     out.extend_from_slice(&head);
@@ -187,7 +282,13 @@ fn encode_call(call: &Call) -> Result<Bytes, ErrorBody> {
     Ok(out.into())
 }
 
-fn decode_call(id: u64, aux: u32, flags: u8, meta: &[u8], payload: Payload) -> Result<Call, ErrorBody> {
+fn decode_call(
+    id: u64,
+    aux: u32,
+    flags: u8,
+    meta: &[u8],
+    payload: Payload,
+) -> Result<Call, ErrorBody> {
     let mut rest = meta;
     let function = take(&mut rest)?;
     if function.is_empty() {
@@ -251,8 +352,17 @@ impl Offer {
     }
 
     fn into_register(self, request: u64) -> Register {
-        let Offer { functions, triggers, trigger_types } = self;
-        Register { request, functions, triggers, trigger_types }
+        let Offer {
+            functions,
+            triggers,
+            trigger_types,
+        } = self;
+        Register {
+            request,
+            functions,
+            triggers,
+            trigger_types,
+        }
     }
 }
 
@@ -304,21 +414,29 @@ fn message(head: [u8; HEADER_BYTES], meta: &[u8], body: &[u8]) -> Bytes {
 }
 
 fn with_payload(kind: u8, id: u64, payload: &Payload) -> Bytes {
-    let flags = if payload.encoding == Encoding::Binary { FLAG_BINARY } else { 0 };
+    let flags = if payload.encoding == Encoding::Binary {
+        FLAG_BINARY
+    } else {
+        0
+    };
     message(header(kind, flags, 0, 0, id), &[], &payload.bytes)
 }
 
 fn json<T: Serialize>(kind: u8, id: u64, value: &T) -> Result<Bytes, ErrorBody> {
-    let body = serde_json::to_vec(value).map_err(|error| invalid(format!("a frame has no JSON form: {error}")))?;
+    let body = serde_json::to_vec(value)
+        .map_err(|error| invalid(format!("a frame has no JSON form: {error}")))?;
     Ok(message(header(kind, 0, 0, 0, id), &[], &body))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ErrorBody> {
-    serde_json::from_slice(body).map_err(|error| invalid(format!("the body of a message cannot be read: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| invalid(format!("the body of a message cannot be read: {error}")))
 }
 
 fn number(call: &CallRef) -> Result<u64, ErrorBody> {
-    call.number().filter(|number| *number != 0).ok_or_else(|| invalid(format!("`{call}` is not a number of a call")))
+    call.number()
+        .filter(|number| *number != 0)
+        .ok_or_else(|| invalid(format!("`{call}` is not a number of a call")))
 }
 
 /// The empty text, shared.

@@ -1,0 +1,316 @@
+//! Puts the engine together and starts it, in order. The one place that names everything.
+
+mod note;
+mod token;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use agentos_core::policy::Trust;
+use agentos_protocol::{Code, ErrorBody};
+use agentos_sdk::Worker;
+use anyhow::{Context, bail};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Bus,
+    builtin::{
+        admin::Admin,
+        http::{self, Http, Readiness},
+    },
+    config::{Auth, Settings},
+    listener::{Gate, Listener},
+    session::LocalSession,
+    storage,
+    supervisor::{self, this_program_as_guard},
+};
+
+pub use note::{Note, engines_dir};
+
+/// How long background work of one worker may take to stop.
+const WORKER_STOP: Duration = Duration::from_secs(2);
+/// How long sessions may take to close after they were told.
+const SESSIONS_STOP: Duration = Duration::from_secs(3);
+
+/// A worker that runs in the engine's process.
+pub struct InProcess {
+    pub name: String,
+    pub worker: Arc<dyn Worker>,
+}
+
+/// What the boot needs from the process it runs in.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where programs of workers are looked for: `PATH`.
+    pub search_path: String,
+    /// Where engines of this account leave their notes; `None` leaves none.
+    pub engines_dir: Option<std::path::PathBuf>,
+}
+
+/// A running engine.
+pub struct Running {
+    bus: Arc<Bus>,
+    bus_address: SocketAddr,
+    http_address: SocketAddr,
+    token: String,
+    auth: (Auth, Auth),
+    took: Duration,
+    note: Note,
+    supervisor: supervisor::Handle,
+    locals: Vec<LocalSession>,
+    store: Arc<dyn storage::Storage>,
+    listener: JoinHandle<()>,
+    accept: CancellationToken,
+    shutdown: CancellationToken,
+    deadlines: CancellationToken,
+}
+
+/// Starts the engine: everything in-process is up when this returns; worker processes are on
+/// their way.
+///
+/// # Errors
+/// What stood in the way, and what to do about it. Nothing is left running then.
+pub async fn start(
+    settings: &Settings,
+    workers: Vec<InProcess>,
+    surroundings: Surroundings,
+) -> anyhow::Result<Running> {
+    let began = Instant::now();
+    std::fs::create_dir_all(&settings.data_dir).with_context(|| {
+        format!(
+            "cannot make the data directory {}",
+            settings.data_dir.display()
+        )
+    })?;
+    let mut note = Note::claim(&settings.data_dir)?;
+    let token = token::read_or_make(&settings.data_dir)?;
+    let store =
+        storage::fjall::open(&settings.data_dir.join("store")).context("cannot open the store")?;
+
+    let bus = Bus::new(agentos_core::Limits::default());
+    let message_bytes_max = usize::try_from(settings.limits.message_bytes_max)?;
+    let outbox = agentos_wire::Limits {
+        frames_max: usize::try_from(settings.limits.outbox_frames_max)?,
+        bytes_max: usize::try_from(settings.limits.outbox_bytes_max)?,
+    };
+    let gate = Gate::new(&settings.bus, &token, message_bytes_max);
+    let sessions_max = usize::try_from(settings.limits.sessions_max)?;
+    let listener = Listener::bind(
+        settings.bus.address,
+        Arc::clone(&bus),
+        gate,
+        sessions_max,
+        outbox,
+    )
+    .await
+    .with_context(|| busy(settings.bus.address, "listen.bus.port", "--bus-port"))?;
+    let bus_address = listener.address()?;
+
+    let gate = Gate::new(&settings.http.listener, &token, message_bytes_max);
+    let http_config = http::Config {
+        body_bytes_max: settings.http.body_bytes_max,
+        timeout: settings.http.timeout,
+        requests_max: 1024,
+    };
+    let processes = Arc::new(std::sync::OnceLock::new());
+    let (http, http_address) = Http::bind(
+        settings.http.listener.address,
+        gate,
+        http_config,
+        readiness(&processes),
+    )
+    .await
+    .with_context(|| {
+        busy(
+            settings.http.listener.address,
+            "listen.http.port",
+            "--http-port",
+        )
+    })?;
+
+    let url = format!("ws://{}", reachable(bus_address));
+    let supervisor = supervisor::start(supervisor::Config {
+        manifests: settings.workers.processes.clone(),
+        env: vec![
+            ("AGENTOS_URL".into(), url.clone()),
+            ("AGENTOS_TOKEN".into(), token.clone()),
+            (
+                "AGENTOS_DATA_DIR".into(),
+                settings.data_dir.display().to_string(),
+            ),
+        ],
+        search_path: surroundings.search_path,
+        logs_dir: settings.logs_dir(),
+        log_bytes_max: settings.workers.log_bytes_max,
+        stop_timeout: settings.workers.stop_timeout,
+        guard: this_program_as_guard(),
+    })
+    .context("cannot start the supervisor")?;
+    // Set once, here.
+    let _ = processes.set(supervisor.clone());
+
+    let shutdown = CancellationToken::new();
+    let http_url = format!("http://{}", reachable(http_address));
+    let admin = Admin {
+        directory: Arc::clone(&bus) as _,
+        supervisor: supervisor.clone(),
+        shutdown: shutdown.clone(),
+        clock: bus.clock(),
+        about: json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
+    };
+    let mut locals = Vec::new();
+    let builtins: [(&str, Arc<dyn Worker>); 2] = [("engine", Arc::new(admin)), ("http", http)];
+    for (name, worker) in builtins {
+        locals.push(open(&bus, name, Trust::Engine, worker).await?);
+    }
+    for InProcess { name, worker } in workers {
+        locals.push(open(&bus, &name, Trust::Worker, worker).await?);
+    }
+
+    let deadlines = CancellationToken::new();
+    tokio::spawn(Arc::clone(&bus).keep_deadlines(deadlines.clone()));
+    let accept = CancellationToken::new();
+    let listener = tokio::spawn(listener.run(accept.clone()));
+    note.publish(
+        surroundings.engines_dir.as_deref(),
+        &url,
+        &http_url,
+        bus_address.port(),
+    )?;
+    Ok(Running {
+        bus,
+        bus_address,
+        http_address,
+        token,
+        auth: (settings.bus.auth, settings.http.listener.auth),
+        took: began.elapsed(),
+        note,
+        supervisor,
+        locals,
+        store,
+        listener,
+        accept,
+        shutdown,
+        deadlines,
+    })
+}
+
+async fn open(
+    bus: &Arc<Bus>,
+    name: &str,
+    trust: Trust,
+    worker: Arc<dyn Worker>,
+) -> anyhow::Result<LocalSession> {
+    match LocalSession::open(bus, name, trust, worker).await {
+        Ok(session) => Ok(session),
+        Err(error) => bail!("the worker `{name}` cannot start: {error}"),
+    }
+}
+
+fn readiness(
+    processes: &Arc<std::sync::OnceLock<supervisor::Handle>>,
+) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
+    let processes = Arc::clone(processes);
+    Arc::new(move || {
+        let Some(supervisor) = processes.get() else {
+            return Readiness {
+                ready: false,
+                waiting: vec!["engine".into()],
+            };
+        };
+        let waiting: Vec<String> = supervisor
+            .statuses()
+            .into_iter()
+            .filter(|status| status.state.is_under_way())
+            .map(|status| status.name)
+            .collect();
+        Readiness {
+            ready: waiting.is_empty(),
+            waiting,
+        }
+    })
+}
+
+/// An address that a program on this machine can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            SocketAddr::from(([127, 0, 0, 1], v4.port()))
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port()))
+        }
+        address => address,
+    }
+}
+
+fn busy(address: SocketAddr, key: &str, flag: &str) -> String {
+    format!(
+        "cannot listen on {address}; if another program has the port, choose another with `{key}` or {flag}"
+    )
+}
+
+impl Running {
+    pub fn bus(&self) -> &Arc<Bus> {
+        &self.bus
+    }
+
+    pub fn bus_address(&self) -> SocketAddr {
+        self.bus_address
+    }
+
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Who may use the bus, and who HTTP.
+    pub fn auth(&self) -> (Auth, Auth) {
+        self.auth
+    }
+
+    /// From the call of [`start`] until everything in-process was up.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    pub fn supervisor(&self) -> &supervisor::Handle {
+        &self.supervisor
+    }
+
+    /// Resolves when `engine::shutdown` was called.
+    pub async fn asked_to_stop(&self) {
+        self.shutdown.cancelled().await;
+    }
+
+    /// Stops everything in order: processes, sessions, built-ins, store.
+    pub async fn shutdown(self) {
+        self.accept.cancel();
+        self.supervisor.shutdown().await;
+        self.bus.close_all(&ErrorBody::engine(
+            Code::Unavailable,
+            "the engine is stopping",
+        ));
+        if tokio::time::timeout(SESSIONS_STOP, self.listener)
+            .await
+            .is_err()
+        {
+            tracing::warn!("some sessions did not close in time");
+        }
+        // Workers before the built-ins they call.
+        for local in self.locals.into_iter().rev() {
+            local.close(WORKER_STOP).await;
+        }
+        self.deadlines.cancel();
+        drop(self.store);
+        self.note.withdraw();
+    }
+}

@@ -1,0 +1,4 @@
+//! Workers that are always there, on local sessions like any other.
+
+pub mod admin;
+pub mod http;

@@ -1,0 +1,261 @@
+//! Owns the router and the sessions, and performs what the router decides.
+//!
+//! There is no central task: whoever brings a frame routes it and puts the outcome on the target's
+//! outbox before returning.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use agentos_core::{
+    Effect, Effects, Event, FunctionView, Limits, Refusal, Router, SessionSpec, SessionView,
+    TriggerTypeView, TriggerView,
+};
+use agentos_protocol::{ErrorBody, Frame, SessionId};
+use dashmap::DashMap;
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+
+/// Events kept for a listener that is slow; it is told of the gap.
+const EVENTS_MAX: usize = 1024;
+
+/// The engine's side of one session's way out.
+pub(crate) trait Deliver: Send + Sync {
+    /// Takes a frame for the worker, without waiting.
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)>;
+
+    /// Ends the session once what was taken is delivered.
+    fn close(&self, why: &ErrorBody);
+}
+
+struct Session {
+    way: Arc<dyn Deliver>,
+    public_id: Arc<str>,
+    reattach_token: Arc<str>,
+}
+
+/// The bus. Shared by every session.
+pub struct Bus {
+    router: Router,
+    clock: Clock,
+    sessions: DashMap<SessionId, Session>,
+    next_session: AtomicU64,
+    /// Marks the ids of this engine's life in the JSON dialect.
+    mark: u64,
+    sooner: Notify,
+    events: broadcast::Sender<Event>,
+}
+
+/// A session just opened.
+pub(crate) struct Opened {
+    pub(crate) id: SessionId,
+    pub(crate) public_id: Arc<str>,
+    pub(crate) reattach_token: Arc<str>,
+}
+
+impl Bus {
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Bus {
+            router: Router::new(limits),
+            clock: Clock::start(),
+            sessions: DashMap::new(),
+            next_session: AtomicU64::new(1),
+            mark: uuid::Uuid::new_v4().as_u64_pair().0,
+            sooner: Notify::new(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+        })
+    }
+
+    /// Opens a session that `way` leads to. `spec` makes the router's view of it.
+    pub(crate) fn open(
+        &self,
+        way: Arc<dyn Deliver>,
+        spec: impl FnOnce(Arc<str>) -> SessionSpec,
+    ) -> Opened {
+        let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
+        let public_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let reattach_token: Arc<str> = uuid::Uuid::new_v4().simple().to_string().into();
+        let session = Session {
+            way,
+            public_id: Arc::clone(&public_id),
+            reattach_token: Arc::clone(&reattach_token),
+        };
+        self.sessions.insert(id, session);
+        let mut out = Effects::new();
+        self.router
+            .open(self.clock.now(), id, spec(Arc::clone(&public_id)), &mut out);
+        self.perform(out);
+        Opened {
+            id,
+            public_id,
+            reattach_token,
+        }
+    }
+
+    /// Handles one frame that the session `from` sent.
+    pub(crate) fn on_frame(&self, from: SessionId, frame: Frame) {
+        let mut out = Effects::new();
+        self.router
+            .on_frame(self.clock.now(), from, frame, &mut out);
+        self.perform(out);
+    }
+
+    /// The session is gone.
+    pub(crate) fn close(&self, session: SessionId) {
+        self.sessions.remove(&session);
+        let mut out = Effects::new();
+        self.router.close(session, &mut out);
+        self.perform(out);
+    }
+
+    /// A frame turned out to be one that the session's dialect cannot carry.
+    pub(crate) fn unsendable(&self, to: SessionId, frame: Frame, error: ErrorBody) {
+        let mut out = Effects::new();
+        self.router.unsendable(to, frame, error, &mut out);
+        self.perform(out);
+    }
+
+    /// Retires an earlier session of a worker that has come back, if it knows the secret.
+    pub(crate) fn retire(&self, public_id: &str, token: &str) {
+        let earlier = self.sessions.iter().find(|session| {
+            &*session.public_id == public_id && same(&session.reattach_token, token)
+        });
+        let earlier = earlier.map(|session| (*session.key(), Arc::clone(&session.way)));
+        if let Some((id, way)) = earlier {
+            way.close(&ErrorBody::engine(
+                agentos_protocol::Code::Conflict,
+                "the worker has reconnected",
+            ));
+            self.close(id);
+        }
+    }
+
+    /// Performs effects in order, and those that they cause.
+    fn perform(&self, mut effects: Effects) {
+        while !effects.is_empty() {
+            let mut next = Effects::new();
+            for effect in effects {
+                self.act(effect, &mut next);
+            }
+            effects = next;
+        }
+    }
+
+    fn act(&self, effect: Effect, next: &mut Effects) {
+        match effect {
+            Effect::Send { to, frame } => {
+                // Cloned out: a local session may act on the frame, and so come back here.
+                let way = self
+                    .sessions
+                    .get(&to)
+                    .map(|session| Arc::clone(&session.way));
+                let refused = match way {
+                    Some(way) => way.deliver(frame).err(),
+                    None => Some((frame, Refusal::Closed)),
+                };
+                if let Some((frame, why)) = refused {
+                    self.router.refused(to, frame, why, next);
+                }
+            }
+            Effect::Close { session, why } => {
+                tracing::warn!(%session, %why, "closing a session");
+                let way = self
+                    .sessions
+                    .get(&session)
+                    .map(|session| Arc::clone(&session.way));
+                if let Some(way) = way {
+                    way.close(&why);
+                }
+                self.sessions.remove(&session);
+                self.router.close(session, next);
+            }
+            Effect::Sooner => self.sooner.notify_one(),
+            Effect::Event(event) => {
+                if let Event::VoidCallFailed { function, error } = &event {
+                    tracing::warn!(%function, %error, "a void call failed");
+                }
+                // Nobody may be listening.
+                let _ = self.events.send(event);
+            }
+        }
+    }
+
+    /// Ends calls at their deadlines, until `stop`. Sleeps while no deadline is near.
+    pub(crate) async fn keep_deadlines(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let mut out = Effects::new();
+            let next = self.router.expire(self.clock.now(), &mut out);
+            self.perform(out);
+            let due = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(self.clock.instant(next).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.sooner.notified() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Says goodbye to every session and closes it.
+    pub(crate) fn close_all(&self, why: &ErrorBody) {
+        let sessions: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|session| (*session.key(), Arc::clone(&session.way)))
+            .collect();
+        for (_, way) in sessions {
+            // A session that takes no goodbye is closed all the same.
+            let _ = way.deliver(Frame::Goodbye {
+                reason: why.message.as_str().into(),
+            });
+            way.close(why);
+        }
+    }
+
+    pub(crate) fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    // ── For those who look ──────────────────────────────────────────────────────────────────
+
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    pub fn functions(&self) -> Vec<FunctionView> {
+        self.router.functions()
+    }
+
+    pub fn workers(&self) -> Vec<SessionView> {
+        self.router.sessions()
+    }
+
+    pub fn triggers(&self) -> Vec<TriggerView> {
+        self.router.triggers()
+    }
+
+    pub fn trigger_types(&self) -> Vec<TriggerTypeView> {
+        self.router.trigger_types()
+    }
+
+    pub fn calls_in_flight(&self) -> usize {
+        self.router.calls_in_flight()
+    }
+}
+
+/// Compares secrets in a time that does not tell where they differ.
+pub(crate) fn same(a: &str, b: &str) -> bool {
+    use subtle::ConstantTimeEq;
+    a.as_bytes().ct_eq(b.as_bytes()).into()
+}

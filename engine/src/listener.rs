@@ -1,0 +1,214 @@
+//! Accepts WebSocket connections: who may come in, in which dialect.
+
+mod gate;
+mod upgrade;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use agentos_protocol::{Code, ErrorBody, Frame};
+use agentos_wire::{Close, Hooks, Keepalive, Outbox, pump, websocket_config};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use gate::Gate;
+use upgrade::{Asked, Dialect, Upgrade};
+
+use crate::{
+    bus::Bus,
+    session::{Iii, V2},
+};
+
+/// How long a client may take to ask for the upgrade, and then to say hello.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bus's door.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    bus: Arc<Bus>,
+    gate: Arc<Gate>,
+    sessions: Arc<Semaphore>,
+    outbox_limits: agentos_wire::Limits,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        bus: Arc<Bus>,
+        gate: Gate,
+        sessions_max: usize,
+        outbox_limits: agentos_wire::Limits,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let sessions = Arc::new(Semaphore::new(sessions_max.min(Semaphore::MAX_PERMITS)));
+        Ok(Listener {
+            listener,
+            bus,
+            gate: Arc::new(gate),
+            sessions,
+            outbox_limits,
+        })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts until `stop`, then waits for the sessions to close.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let sessions = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer, &sessions),
+                Err(error) => {
+                    // Out of descriptors: the ones who are here go on, and some will leave.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        sessions.close();
+        sessions.wait().await;
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, sessions: &TaskTracker) {
+        let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() else {
+            tracing::warn!(%peer, "connection refused: limits.sessions_max is reached");
+            return;
+        };
+        let connection = Connection {
+            bus: Arc::clone(&self.bus),
+            gate: Arc::clone(&self.gate),
+            outbox: Arc::new(Outbox::new(self.outbox_limits)),
+        };
+        sessions.spawn(async move {
+            connection.serve(stream, peer).await;
+            drop(permit);
+        });
+    }
+}
+
+struct Connection {
+    bus: Arc<Bus>,
+    gate: Arc<Gate>,
+    outbox: Arc<Outbox>,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        // Small frames must not wait for the acknowledgement of earlier ones.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "TCP_NODELAY cannot be set");
+        }
+        let mut asked = None;
+        let upgrade = Upgrade {
+            gate: &self.gate,
+            asked: &mut asked,
+        };
+        let config = websocket_config(self.gate.message_bytes_max());
+        let accepting = accept_hdr_async_with_config(stream, upgrade, Some(config));
+        let socket = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "no WebSocket"),
+            Err(_) => return tracing::debug!(%peer, "no handshake in time"),
+        };
+        let Some(asked) = asked else { return };
+        match asked.dialect {
+            Dialect::V2 => self.serve_v2(socket, &asked).await,
+            Dialect::Iii if !asked.trusted => self.refuse_iii(socket, &asked).await,
+            Dialect::Iii => {
+                let mut session = Iii::open(Arc::clone(&self.bus), Arc::clone(&self.outbox));
+                pump(socket, self.outbox, Keepalive::default(), &mut session).await;
+            }
+            Dialect::Telemetry => {
+                pump(socket, self.outbox, Keepalive::default(), &mut Swallow).await;
+            }
+        }
+    }
+
+    async fn serve_v2(self, socket: WebSocketStream<TcpStream>, asked: &Asked) {
+        let mut session = V2::new(self.bus, Arc::clone(&self.outbox), self.gate, asked.trusted);
+        let late = Arc::clone(&self.outbox);
+        // A worker that never says hello is shown out; one that has is not disturbed, because its
+        // outbox is marked by then.
+        let watchdog = tokio::spawn(async move {
+            tokio::time::sleep(HANDSHAKE_TIMEOUT).await;
+            late.close_unless_opened(Close {
+                code: 1002,
+                reason: "no hello in 10 s".into(),
+            });
+        });
+        pump(socket, self.outbox, Keepalive::default(), &mut session).await;
+        watchdog.abort();
+    }
+
+    /// Clients of this dialect retry after a close but not after an HTTP error, so they are let in
+    /// to be told.
+    async fn refuse_iii(self, socket: WebSocketStream<TcpStream>, asked: &Asked) {
+        let refusal = self.gate.refusal(asked.token_given);
+        let mut hooks = Refuse(refusal.message.clone());
+        // Any frame: the hooks replace it by the refusal.
+        self.outbox.push_first(vec![Frame::Fault(refusal)]);
+        self.outbox.close(Close {
+            code: 1008,
+            reason: "unauthenticated".into(),
+        });
+        pump(socket, self.outbox, Keepalive::default(), &mut hooks).await;
+    }
+}
+
+/// Takes telemetry of SDKs that send it on a connection of its own.
+struct Swallow;
+
+impl Hooks for Swallow {
+    fn received(&mut self, _: agentos_protocol::codec::Message) {}
+
+    fn encode(&mut self, _: Frame) -> Option<agentos_protocol::codec::Message> {
+        None
+    }
+
+    fn ended(&mut self, _: &agentos_wire::Ended) {}
+}
+
+/// Writes the JSON dialect's word for "no".
+struct Refuse(String);
+
+impl Hooks for Refuse {
+    fn received(&mut self, _: agentos_protocol::codec::Message) {}
+
+    fn encode(&mut self, _: Frame) -> Option<agentos_protocol::codec::Message> {
+        let message = serde_json::json!({ "type": "error", "error": { "code": "AUTH_ERROR", "message": self.0 } });
+        Some(agentos_protocol::codec::Message::Text(
+            message.to_string().into(),
+        ))
+    }
+
+    fn ended(&mut self, _: &agentos_wire::Ended) {}
+}
+
+/// The answer to a client that waits for one it will not get.
+pub(crate) fn unauthenticated(token_given: bool) -> ErrorBody {
+    let what = if token_given {
+        "the token is wrong"
+    } else {
+        "no token was given"
+    };
+    ErrorBody::caller(
+        Code::Unauthenticated,
+        format!(
+            "{what}; `agentos token` prints the right one, send it as `Authorization: Bearer TOKEN` or `?token=TOKEN`"
+        ),
+    )
+}

@@ -1,0 +1,131 @@
+//! The HTTP request that asks for a WebSocket.
+
+use agentos_protocol::codec::SUBPROTOCOL;
+use tokio_tungstenite::tungstenite::{
+    handshake::server::{Callback, ErrorResponse, Request, Response},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+};
+
+use super::Gate;
+
+/// What the client wants to speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dialect {
+    V2,
+    Iii,
+    /// The JSON dialect's connection for telemetry alone.
+    Telemetry,
+}
+
+/// What was found out about the client during the upgrade.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) dialect: Dialect,
+    /// It showed the right token, or none is needed.
+    pub(crate) trusted: bool,
+    pub(crate) token_given: bool,
+}
+
+pub(crate) struct Upgrade<'a> {
+    pub(crate) gate: &'a Gate,
+    pub(crate) asked: &'a mut Option<Asked>,
+}
+
+impl Callback for Upgrade<'_> {
+    // The library's signature.
+    #[expect(clippy::result_large_err, reason = "the trait of tungstenite says so")]
+    fn on_request(
+        self,
+        request: &Request,
+        mut response: Response,
+    ) -> Result<Response, ErrorResponse> {
+        let headers = request.headers();
+        if !self.gate.admits_host(text(headers, &header::HOST)) {
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                "the Host header names somebody else; list it under `listen.bus.hosts` if it is meant",
+            ));
+        }
+        if !self.gate.admits_origin(text(headers, &header::ORIGIN)) {
+            return Err(refuse(
+                StatusCode::FORBIDDEN,
+                "pages of this Origin may not connect; list it under `listen.bus.origins` if it is meant",
+            ));
+        }
+        let dialect = dialect(request)?;
+        if dialect == Dialect::V2 {
+            response.headers_mut().insert(
+                header::SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_static(SUBPROTOCOL),
+            );
+        }
+        // Newer SDKs switch Nagle's algorithm off when they see this.
+        response.headers_mut().insert(
+            "x-iii-capabilities",
+            HeaderValue::from_static("tcp-nodelay"),
+        );
+        let token = token(request);
+        *self.asked = Some(Asked {
+            dialect,
+            trusted: self.gate.admits(token.as_deref()),
+            token_given: token.is_some(),
+        });
+        Ok(response)
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the trait of tungstenite says so")]
+fn dialect(request: &Request) -> Result<Dialect, ErrorResponse> {
+    let offered: Vec<&str> = text(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
+        .map(|offered| offered.split(',').map(str::trim).collect())
+        .unwrap_or_default();
+    if offered.contains(&SUBPROTOCOL) {
+        return Ok(Dialect::V2);
+    }
+    if let Some(other) = offered
+        .iter()
+        .find(|offered| offered.starts_with("agentos."))
+    {
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            &format!("`{other}` is not spoken here, `{SUBPROTOCOL}` is"),
+        ));
+    }
+    match request.uri().path().trim_end_matches('/') {
+        "" => Ok(Dialect::Iii),
+        "/otel" => Ok(Dialect::Telemetry),
+        path if path.starts_with("/ws/channels/") => {
+            Err(refuse(StatusCode::NOT_FOUND, "Channel not found"))
+        }
+        path => Err(refuse(
+            StatusCode::NOT_FOUND,
+            &format!("no `{path}` here; workers connect to `/`"),
+        )),
+    }
+}
+
+/// The token of `Authorization: Bearer TOKEN`, or of `?token=TOKEN`.
+fn token(request: &Request) -> Option<String> {
+    let bearer = text(request.headers(), &header::AUTHORIZATION)
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let query = || {
+        request
+            .uri()
+            .query()?
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("token="))
+    };
+    bearer.or_else(query).map(|token| token.trim().to_owned())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers
+        .get(name)
+        .map(|value| value.to_str().unwrap_or("\u{0}"))
+}
+
+fn refuse(status: StatusCode, why: &str) -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(why.to_owned()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,132 @@
+//! The JSON dialect's session, with the quirks that its clients rely on.
+
+use std::{sync::Arc, time::Duration};
+
+use agentos_core::{SessionSpec, policy::Trust};
+use agentos_protocol::{
+    Code, ErrorBody, Frame, Hello, Payload, SessionId, Welcome,
+    codec::{Message, iii},
+};
+use agentos_wire::{Ended, Hooks, Outbox};
+
+use super::SocketWay;
+use crate::bus::Bus;
+
+/// Clients of this dialect keep their deadlines themselves and do not tell; so ours only bounds.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60 * 60);
+
+/// Prefixes of binary frames that carry telemetry.
+const TELEMETRY: [&[u8]; 3] = [b"OTLP", b"MTRC", b"LOGS"];
+
+/// Largest message that the Python SDK takes without closing its connection, unless it says more.
+const PYTHON_BYTES_MAX: usize = 1 << 20;
+const LARGE_MESSAGES: &str = "large-messages.v1";
+
+pub(crate) struct Iii {
+    bus: Arc<Bus>,
+    outbox: Arc<Outbox>,
+    codec: iii::Codec,
+    session: SessionId,
+    /// Messages above this size would end the worker's connection.
+    bytes_max: usize,
+}
+
+impl Iii {
+    /// Opens the session at once: in this dialect the engine speaks first.
+    pub(crate) fn open(bus: Arc<Bus>, outbox: Arc<Outbox>) -> Self {
+        let opened = bus.open(Arc::new(SocketWay(Arc::clone(&outbox))), |public_id| {
+            SessionSpec {
+                public_id,
+                trust: Trust::Worker,
+                named: true,
+                timeout_default: TIMEOUT_DEFAULT,
+            }
+        });
+        let welcome = Welcome {
+            session: opened.public_id.to_string(),
+            reattach_token: Some(opened.reattach_token.to_string()),
+            ..Welcome::default()
+        };
+        outbox.push_first(vec![Frame::Welcome(Box::new(welcome))]);
+        let codec = iii::Codec::new(bus.mark());
+        Iii {
+            bus,
+            outbox,
+            codec,
+            session: opened.id,
+            bytes_max: usize::MAX,
+        }
+    }
+
+    fn identify(&mut self, hello: Hello, call: Option<agentos_protocol::CallRef>) {
+        let takes_large = hello
+            .features
+            .iter()
+            .any(|feature| feature == LARGE_MESSAGES);
+        self.bytes_max = if hello.language == "python" && !takes_large {
+            PYTHON_BYTES_MAX
+        } else {
+            usize::MAX
+        };
+        self.bus
+            .on_frame(self.session, Frame::Hello(Box::new(hello)));
+        if let Some(call) = call {
+            let outcome = Ok(Payload::json(r#"{"success":true}"#));
+            // Full only if the worker does not read, and then the answer does not matter.
+            let _ = self.outbox.push(Frame::Reply {
+                call,
+                function: iii::IDENTIFY.into(),
+                outcome,
+            });
+        }
+    }
+}
+
+impl Hooks for Iii {
+    fn received(&mut self, message: Message) {
+        let bytes = match &message {
+            Message::Binary(bytes) if TELEMETRY.iter().any(|prefix| bytes.starts_with(prefix)) => {
+                return;
+            }
+            Message::Binary(bytes) | Message::Text(bytes) => bytes,
+        };
+        match self.codec.decode(bytes) {
+            Ok(iii::Decoded::Frame(frame)) => self.bus.on_frame(self.session, frame),
+            Ok(iii::Decoded::Identify { hello, call }) => self.identify(*hello, call),
+            Ok(iii::Decoded::Reattach { previous, token }) => self.bus.retire(&previous, &token),
+            Ok(iii::Decoded::Service | iii::Decoded::Nothing) => {}
+            // Clients of this dialect send what an engine does not know and expect it to pass; an
+            // error message would end the read loop of some.
+            Err(error) => tracing::warn!(session = %self.session, %error, "a message was ignored"),
+        }
+    }
+
+    fn encode(&mut self, frame: Frame) -> Option<Message> {
+        match self.codec.encode(&frame) {
+            Ok(Some(bytes)) if bytes.len() > self.bytes_max => {
+                let message = format!(
+                    "the message has {} bytes, the worker takes at most {}",
+                    bytes.len(),
+                    self.bytes_max
+                );
+                self.bus.unsendable(
+                    self.session,
+                    frame,
+                    ErrorBody::engine(Code::PayloadTooLarge, message),
+                );
+                None
+            }
+            Ok(message) => message.map(Message::Text),
+            Err(error) => {
+                self.bus.unsendable(self.session, frame, error);
+                None
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        tracing::debug!(session = %self.session, ?ended, "session ended");
+        self.outbox.abandon();
+        self.bus.close(self.session);
+    }
+}

@@ -1,0 +1,140 @@
+//! A worker in the engine's process: the same frames, no socket and no JSON envelope.
+
+use std::{sync::Arc, time::Duration};
+
+use agentos_core::{Refusal, SessionSpec, policy::Trust};
+use agentos_protocol::{Code, ErrorBody, Frame, Hello, SessionId};
+use agentos_sdk::{Bus as BusHandle, Link, Peer, Registrar, Worker};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Bus, Deliver};
+
+/// Deadline of calls that name none (`design.md` §5).
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// An in-process worker that is running.
+pub(crate) struct LocalSession {
+    name: String,
+    bus: Arc<Bus>,
+    id: SessionId,
+    stop: CancellationToken,
+    work: JoinHandle<()>,
+}
+
+impl LocalSession {
+    /// Opens a session for `worker`, registers what it offers, and starts its background work.
+    ///
+    /// # Errors
+    /// The first registration that was refused.
+    pub(crate) async fn open(
+        bus: &Arc<Bus>,
+        name: &str,
+        trust: Trust,
+        worker: Arc<dyn Worker>,
+    ) -> Result<Self, ErrorBody> {
+        let peer = Peer::new();
+        let opened = bus.open(Arc::new(ToPeer(peer.clone())), |public_id| SessionSpec {
+            public_id,
+            trust,
+            named: trust == Trust::Worker,
+            timeout_default: TIMEOUT_DEFAULT,
+        });
+        peer.attach(Arc::new(ToBus {
+            bus: Arc::clone(bus),
+            id: opened.id,
+        }));
+        bus.on_frame(opened.id, Frame::Hello(Box::new(hello(name))));
+        let mut registrar = Registrar::new();
+        Arc::clone(&worker).register(&mut registrar);
+        if let Err(error) = peer.register(registrar).await {
+            bus.close(opened.id);
+            return Err(error);
+        }
+        let stop = CancellationToken::new();
+        let work = tokio::spawn(background(
+            name.to_owned(),
+            worker,
+            BusHandle::new(peer),
+            stop.clone(),
+        ));
+        Ok(LocalSession {
+            name: name.to_owned(),
+            bus: Arc::clone(bus),
+            id: opened.id,
+            stop,
+            work,
+        })
+    }
+
+    /// Stops the worker's background work and closes the session.
+    pub(crate) async fn close(self, patience: Duration) {
+        self.stop.cancel();
+        let abort = self.work.abort_handle();
+        if tokio::time::timeout(patience, self.work).await.is_err() {
+            tracing::warn!(worker = self.name, "background work did not stop in time");
+            abort.abort();
+        }
+        self.bus.close(self.id);
+    }
+}
+
+fn hello(name: &str) -> Hello {
+    Hello {
+        name: name.to_owned(),
+        language: "rust".to_owned(),
+        sdk_version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: Some(std::process::id()),
+        os: Some(std::env::consts::OS.to_owned()),
+        features: vec!["in-process".to_owned()],
+        ..Hello::default()
+    }
+}
+
+async fn background(
+    name: String,
+    worker: Arc<dyn Worker>,
+    bus: BusHandle,
+    stop: CancellationToken,
+) {
+    if let Err(error) = worker.run(bus, stop).await {
+        tracing::error!(worker = name, %error, "background work failed; the worker's functions stay");
+    }
+}
+
+/// The engine's way to the worker.
+struct ToPeer(Peer);
+
+impl Deliver for ToPeer {
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)> {
+        self.0.on_frame(frame);
+        Ok(())
+    }
+
+    fn close(&self, why: &ErrorBody) {
+        self.0.lost(|_| false, &why.message);
+    }
+}
+
+/// The worker's way to the engine.
+struct ToBus {
+    bus: Arc<Bus>,
+    id: SessionId,
+}
+
+impl Link for ToBus {
+    fn send(&self, frame: Frame) -> Result<(), ErrorBody> {
+        if matches!(frame, Frame::Hello(_)) {
+            return Err(ErrorBody::caller(
+                Code::InvalidFrame,
+                "the session has been greeted",
+            ));
+        }
+        self.bus.on_frame(self.id, frame);
+        Ok(())
+    }
+
+    fn keeps_deadlines(&self) -> bool {
+        true
+    }
+}
