@@ -8,11 +8,11 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Error> {
-//!     let client = Client::connect(Options::new("hello")).await?;
-//!     client.function("hello::greet", |_, name: String| async move { Ok(format!("hello {name}")) }).await?;
-//!     let greeting: String = client.trigger("hello::greet", &"Ada").await?;
+//!     let worker = Client::connect(Options::new("hello")).await?;
+//!     worker.function("hello::greet", |_, name: String| async move { Ok(format!("hello {name}")) }).await?;
+//!     let greeting: String = worker.trigger("hello::greet", "Ada").await?;
 //!     println!("{greeting}");
-//!     client.serve().await
+//!     worker.serve().await
 //! }
 //! ```
 

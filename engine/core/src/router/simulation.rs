@@ -1,1 +1,594 @@
+//! The router against everything a bus full of careless workers can do to it.
+//!
+//! A seeded generator drives it with calls, right, late, doubled and foreign replies, departures,
+//! full outboxes and clock steps. Checkers ask for exactly one outcome per call, for living owners
+//! only, and for balanced books at the end. A failure prints its seed.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use agentos_protocol::{
+    Call, CallRef, Code, Delivery, ErrorBody, Frame, FunctionSpec, Payload, Register, SessionId,
+    TriggerSpec, TriggerTypeSpec, Unregister,
+};
+
+use super::*;
+use crate::Effects;
+
+const FUNCTIONS: [&str; 4] = ["a::one", "a::two", "b::one", "b::two"];
+const STEPS: usize = 2_000;
+
+/// xorshift64*, Vigna 2016: small, seeded, good enough to be surprising.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        if from.is_empty() {
+            None
+        } else {
+            Some(&from[self.below(from.len())])
+        }
+    }
+}
+
+/// A fault planted in the bus, to see that the checkers find it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    None,
+    LosesReplies,
+    DoublesReplies,
+    ForgetsToExpire,
+}
+
+#[derive(Default)]
+struct World {
+    open: BTreeSet<u64>,
+    next_session: u64,
+    next_number: u64,
+    /// Calls that wait for an outcome: (caller, number) to its deadline.
+    waiting: BTreeMap<(u64, u64), Now>,
+    /// Calls a session was given: callee to the engine's numbers.
+    given: HashMap<u64, Vec<u64>>,
+    /// Every number ever given, to be replied to late.
+    old: Vec<u64>,
+    now: Now,
+}
+
+struct Simulation {
+    router: Router,
+    world: World,
+    random: Random,
+    fault: Fault,
+    replies: usize,
+}
+
+impl Simulation {
+    fn new(seed: u64, fault: Fault) -> Self {
+        let world = World {
+            next_session: 1,
+            next_number: 1,
+            ..World::default()
+        };
+        Simulation {
+            router: Router::new(Limits::default()),
+            world,
+            random: Random(seed),
+            fault,
+            replies: 0,
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS {
+            self.step()?;
+            self.check_owners()?;
+        }
+        self.settle()
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        match self.random.below(100) {
+            0..=7 => self.connect(),
+            8..=11 => self.disconnect(),
+            12..=21 => self.register(),
+            22..=24 => self.unregister(),
+            25..=59 => self.call(),
+            60..=84 => self.reply(),
+            85..=88 => self.chunk_or_credit(),
+            89..=92 => self.cancel(),
+            93..=94 => self.goodbye(),
+            _ => self.pass_time(),
+        }
+    }
+
+    fn somebody(&mut self) -> Option<u64> {
+        let open: Vec<u64> = self.world.open.iter().copied().collect();
+        self.random.pick(&open).copied()
+    }
+
+    fn send(&mut self, from: u64, frame: Frame) -> Result<(), String> {
+        let mut out = Effects::new();
+        self.router
+            .on_frame(self.world.now, SessionId(from), frame, &mut out);
+        self.perform(out)
+    }
+
+    fn connect(&mut self) -> Result<(), String> {
+        let id = self.world.next_session;
+        self.world.next_session += 1;
+        self.world.open.insert(id);
+        let spec = SessionSpec {
+            public_id: format!("w{id}").into(),
+            trust: Trust::Worker,
+            named: true,
+            timeout_default: Duration::from_secs(30),
+        };
+        let mut out = Effects::new();
+        self.router
+            .open(self.world.now, SessionId(id), spec, &mut out);
+        self.perform(out)
+    }
+
+    fn disconnect(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        self.forget(id);
+        let mut out = Effects::new();
+        self.router.close(SessionId(id), &mut out);
+        self.perform(out)?;
+        self.nothing_waits_on(id)
+    }
+
+    /// The session is gone: what it waited for, nobody waits for.
+    fn forget(&mut self, id: u64) {
+        self.world.open.remove(&id);
+        self.world.waiting.retain(|(caller, _), _| *caller != id);
+    }
+
+    fn register(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
+        let trigger = TriggerSpec {
+            id: format!("t{}", self.random.below(20)).into(),
+            trigger_type: "clock".into(),
+            function: function.into(),
+            config: serde_json::Value::Null,
+            metadata: None,
+        };
+        let clock = TriggerTypeSpec {
+            id: "clock".into(),
+            description: String::new(),
+            config_schema: None,
+            payload_schema: None,
+        };
+        let register = Register {
+            request: self.random.next() % 2,
+            functions: vec![FunctionSpec::new(function)],
+            triggers: vec![trigger],
+            trigger_types: if self.random.below(4) == 0 {
+                vec![clock]
+            } else {
+                Vec::new()
+            },
+        };
+        self.send(id, Frame::Register(Box::new(register)))
+    }
+
+    fn unregister(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
+        let ids = Unregister {
+            functions: vec![function.into()],
+            triggers: vec!["t1".into()],
+            trigger_types: vec!["clock".into()],
+        };
+        self.send(id, Frame::Unregister(Box::new(ids)))
+    }
+
+    fn call(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        let number = self.world.next_number;
+        self.world.next_number += 1;
+        let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
+        let mut call = Call::new(Some(CallRef::Number(number)), function, Payload::json("1"));
+        let timeout_ms = 1 + self.random.below(5_000) as u32;
+        call.timeout_ms = Some(timeout_ms);
+        call.delivery = match self.random.below(4) {
+            0 => Delivery::Void,
+            1 => Delivery::Stream,
+            _ => Delivery::Reply,
+        };
+        if call.delivery != Delivery::Void {
+            let deadline = self
+                .world
+                .now
+                .after(Duration::from_millis(timeout_ms.into()));
+            self.world.waiting.insert((id, number), deadline);
+        }
+        self.send(id, Frame::Call(Box::new(call)))
+    }
+
+    fn reply(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        let own = self.world.given.get(&id).cloned().unwrap_or_default();
+        let number = match self.random.below(10) {
+            // Late, doubled, or somebody else's.
+            0 | 1 => self.random.pick(&self.world.old).copied(),
+            // Never given to anybody.
+            2 => Some(self.random.next()),
+            _ => self.random.pick(&own).copied(),
+        };
+        let Some(number) = number else { return Ok(()) };
+        let outcome = if self.random.below(5) == 0 {
+            Err(ErrorBody::worker(Code::Failed, "no"))
+        } else {
+            Ok(Payload::json("2"))
+        };
+        if let Some(given) = self.world.given.get_mut(&id) {
+            given.retain(|given| *given != number);
+        }
+        self.send(
+            id,
+            Frame::Reply {
+                call: CallRef::Number(number),
+                function: "".into(),
+                outcome,
+            },
+        )
+    }
+
+    fn chunk_or_credit(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        let number = self.random.pick(&self.world.old).copied().unwrap_or(7);
+        let call = CallRef::Number(number);
+        let frame = if self.random.below(2) == 0 {
+            Frame::Chunk {
+                call,
+                payload: Payload::json("3"),
+            }
+        } else {
+            Frame::Credit { call, chunks: 1 }
+        };
+        self.send(id, frame)
+    }
+
+    fn cancel(&mut self) -> Result<(), String> {
+        let waiting: Vec<(u64, u64)> = self.world.waiting.keys().copied().collect();
+        let Some((caller, number)) = self.random.pick(&waiting).copied() else {
+            return Ok(());
+        };
+        self.send(
+            caller,
+            Frame::Cancel {
+                call: CallRef::Number(number),
+            },
+        )?;
+        match self.world.waiting.contains_key(&(caller, number)) {
+            true => Err(format!(
+                "cancelled call {number} of {caller} got no outcome"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn goodbye(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        self.send(
+            id,
+            Frame::Goodbye {
+                reason: "tired".into(),
+            },
+        )?;
+        let lists = |function: &FunctionView| function.sessions.contains(&SessionId(id));
+        if self.router.functions().iter().any(lists) {
+            return Err(format!("session {id} said goodbye and is still offered"));
+        }
+        Ok(())
+    }
+
+    fn pass_time(&mut self) -> Result<(), String> {
+        self.world.now = self
+            .world
+            .now
+            .after(Duration::from_millis(self.random.below(3_000) as u64));
+        if self.fault == Fault::ForgetsToExpire {
+            return self.check_deadlines();
+        }
+        let mut out = Effects::new();
+        self.router.expire(self.world.now, &mut out);
+        self.perform(out)?;
+        self.check_deadlines()
+    }
+
+    // ── The bus ─────────────────────────────────────────────────────────────────────────────
+
+    fn perform(&mut self, effects: Effects) -> Result<(), String> {
+        for effect in effects {
+            match effect {
+                Effect::Send { to, frame } => self.deliver(to, frame)?,
+                Effect::Close { session, .. } => {
+                    self.forget(session.0);
+                    let mut out = Effects::new();
+                    self.router.close(session, &mut out);
+                    self.perform(out)?;
+                }
+                Effect::Sooner | Effect::Event(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, to: SessionId, frame: Frame) -> Result<(), String> {
+        let refusal = match self.world.open.contains(&to.0) {
+            false => Some(Refusal::Closed),
+            true if matches!(frame, Frame::Call(_)) && self.random.below(20) == 0 => {
+                Some(Refusal::Full)
+            }
+            true if self.random.below(500) == 0 => Some(Refusal::Full),
+            true => None,
+        };
+        if let Some(why) = refusal {
+            let lost = if let Frame::Reply { call, .. } = &frame {
+                call.number()
+            } else {
+                None
+            };
+            let mut out = Effects::new();
+            self.router.refused(to, frame, why, &mut out);
+            if let Some(number) = lost {
+                self.world.waiting.remove(&(to.0, number));
+            }
+            return self.perform(out);
+        }
+        match frame {
+            Frame::Call(call) => {
+                let number = call
+                    .call
+                    .as_ref()
+                    .and_then(CallRef::number)
+                    .ok_or("a call was sent on without a number")?;
+                self.world.given.entry(to.0).or_default().push(number);
+                self.world.old.push(number);
+            }
+            Frame::Reply { call, .. } => {
+                self.replies += 1;
+                let times = match self.fault {
+                    Fault::LosesReplies if self.replies.is_multiple_of(10) => 0,
+                    Fault::DoublesReplies if self.replies.is_multiple_of(10) => 2,
+                    _ => 1,
+                };
+                for _ in 0..times {
+                    let number = call
+                        .number()
+                        .ok_or("a reply came back without the caller's number")?;
+                    if self.world.waiting.remove(&(to.0, number)).is_none() {
+                        return Err(format!("call {number} of {to} got a second outcome"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    // ── The checkers ────────────────────────────────────────────────────────────────────────
+
+    fn check_owners(&self) -> Result<(), String> {
+        let open = |session: &SessionId| self.world.open.contains(&session.0);
+        for function in self.router.functions() {
+            if let Some(gone) = function.sessions.iter().find(|session| !open(session)) {
+                return Err(format!(
+                    "{} is offered by {gone}, who is gone",
+                    function.spec.id
+                ));
+            }
+        }
+        let orphan = self
+            .router
+            .triggers()
+            .into_iter()
+            .find(|trigger| !open(&trigger.owner));
+        let provider = self
+            .router
+            .trigger_types()
+            .into_iter()
+            .find(|kind| !open(&kind.provider));
+        match (orphan, provider) {
+            (Some(trigger), _) => Err(format!(
+                "trigger {} belongs to {}, who is gone",
+                trigger.spec.id, trigger.owner
+            )),
+            (_, Some(kind)) => Err(format!(
+                "type {} is provided by {}, who is gone",
+                kind.spec.id, kind.provider
+            )),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn check_deadlines(&self) -> Result<(), String> {
+        match self
+            .world
+            .waiting
+            .iter()
+            .find(|(_, deadline)| **deadline <= self.world.now)
+        {
+            Some(((caller, number), _)) => {
+                Err(format!("call {number} of {caller} waits past its deadline"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn nothing_waits_on(&self, session: u64) -> Result<(), String> {
+        match self.router.running_on(SessionId(session)) {
+            0 => Ok(()),
+            count => Err(format!("{count} calls wait on {session}, who is gone")),
+        }
+    }
+
+    /// Lets every deadline pass: then nobody may wait, and no count may be off.
+    fn settle(&mut self) -> Result<(), String> {
+        self.world.now = self.world.now.after(Duration::from_secs(3_600));
+        let mut out = Effects::new();
+        if self.fault != Fault::ForgetsToExpire {
+            self.router.expire(self.world.now, &mut out);
+        }
+        self.perform(out)?;
+        self.check_deadlines()?;
+        if self.router.calls_in_flight() != 0 {
+            return Err(format!("{} calls are left", self.router.calls_in_flight()));
+        }
+        match self
+            .router
+            .sessions()
+            .iter()
+            .find(|session| session.calls_in_flight != 0)
+        {
+            Some(session) => Err(format!("{} is thought to be busy", session.session)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    // Fixed, so that a run can be repeated; many, so that they reach into the corners.
+    (1..=60).map(|seed| seed * 0x9E37_79B9_7F4A_7C15)
+}
+
+#[test]
+fn every_call_has_exactly_one_outcome() {
+    for seed in seeds() {
+        if let Err(problem) = Simulation::new(seed, Fault::None).run() {
+            panic!("seed {seed}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn planted_faults_are_found() {
+    for fault in [
+        Fault::LosesReplies,
+        Fault::DoublesReplies,
+        Fault::ForgetsToExpire,
+    ] {
+        let found = seeds().any(|seed| Simulation::new(seed, fault).run().is_err());
+        assert!(found, "{fault:?} was not noticed");
+    }
+}
+
+#[test]
+fn equal_workers_share_evenly_and_the_slower_gets_less() {
+    let router = Router::new(Limits::default());
+    let mut out = Effects::new();
+    for id in 1..=3 {
+        let spec = SessionSpec {
+            public_id: format!("w{id}").into(),
+            trust: Trust::Worker,
+            named: true,
+            timeout_default: Duration::from_secs(30),
+        };
+        router.open(Now(0), SessionId(id), spec, &mut out);
+        let register = Register {
+            functions: vec![FunctionSpec::new("f")],
+            ..Register::default()
+        };
+        if id < 3 {
+            router.on_frame(
+                Now(0),
+                SessionId(id),
+                Frame::Register(Box::new(register)),
+                &mut out,
+            );
+        }
+    }
+    let mut given: HashMap<u64, u32> = HashMap::new();
+    for number in 1..=1_000 {
+        let mut out = Effects::new();
+        let call = Call::new(Some(CallRef::Number(number)), "f", Payload::NULL);
+        router.on_frame(Now(0), SessionId(3), Frame::Call(Box::new(call)), &mut out);
+        let Some(Effect::Send {
+            to,
+            frame: Frame::Call(call),
+        }) = out.into_iter().next()
+        else {
+            panic!("the call is sent on")
+        };
+        *given.entry(to.0).or_default() += 1;
+        // The first answers at once, the second never.
+        if to == SessionId(1) {
+            let reply = Frame::Reply {
+                call: call.call.expect("numbered"),
+                function: "f".into(),
+                outcome: Ok(Payload::NULL),
+            };
+            router.on_frame(Now(0), to, reply, &mut Effects::new());
+        }
+    }
+    assert!(given[&1] > 900, "{given:?}");
+}
+
+#[test]
+fn numbers_in_use_and_too_large_are_refused() {
+    let router = Router::new(Limits::default());
+    let mut out = Effects::new();
+    let spec = SessionSpec {
+        public_id: "w".into(),
+        trust: Trust::Worker,
+        named: true,
+        timeout_default: Duration::from_secs(30),
+    };
+    router.open(Now(0), SessionId(1), spec, &mut out);
+    let register = Register {
+        functions: vec![FunctionSpec::new("f")],
+        ..Register::default()
+    };
+    router.on_frame(
+        Now(0),
+        SessionId(1),
+        Frame::Register(Box::new(register)),
+        &mut out,
+    );
+    let call = |number| {
+        let mut out = Effects::new();
+        let call = Call::new(Some(CallRef::Number(number)), "f", Payload::NULL);
+        router.on_frame(Now(0), SessionId(1), Frame::Call(Box::new(call)), &mut out);
+        out.into_iter().find_map(|effect| match effect {
+            Effect::Send {
+                frame:
+                    Frame::Reply {
+                        outcome: Err(error),
+                        ..
+                    },
+                ..
+            } => Some(error.code),
+            _ => None,
+        })
+    };
+    assert_eq!(call(5), None);
+    assert_eq!(call(5), Some(Code::Conflict));
+    assert_eq!(call(u64::MAX), Some(Code::InvalidFrame));
+}
