@@ -4,6 +4,8 @@
 //! letter or digit or at the end. Everything else is written `_-HEX-`, its code point in
 //! hexadecimal: `a__b` is `a_-5f-_b`, `fs.read` is `fs_-2e-read`.
 
+use std::fmt::Write as _;
+
 /// What models accept, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
@@ -55,7 +57,9 @@ fn escape(id: &str) -> String {
             '_' if next.is_none_or(|next| next.is_ascii_alphanumeric()) => name.push('_'),
             '-' => name.push('-'),
             plain if plain.is_ascii_alphanumeric() => name.push(plain),
-            other => name.push_str(&format!("_-{:x}-", u32::from(other))),
+            other => {
+                write!(name, "_-{:x}-", u32::from(other)).expect("writing to a string never fails");
+            }
         }
     }
     name
