@@ -21,7 +21,7 @@ class Field:
     name: str
     shape: Shape
     #: MISSING when there is none, or when only the type itself knows it.
-    default: Any = MISSING
+    default: Any
     required: bool = True
     description: str | None = None
 
@@ -178,7 +178,7 @@ def _typed_dict_fields(kind: Any, hints: dict[str, Any]) -> list[Field]:
     # With postponed annotations the class itself does not see its `NotRequired`.
     optional = {name for name, hint in hints.items() if typing.get_origin(hint) is typing.NotRequired}
     required = kind.__required_keys__ - optional
-    return [Field(name, shape_of(hint), required=name in required) for name, hint in hints.items()]
+    return [Field(name, shape_of(hint), MISSING, required=name in required) for name, hint in hints.items()]
 
 
 def _named_tuple_fields(kind: Any, hints: dict[str, Any]) -> list[Field]:

@@ -126,7 +126,7 @@ def is_context(hint: Any) -> bool:
 
 def _check_context(function: Callable[..., Any], hint: Any, context_type: type) -> None:
     if not issubclass(context_type, hint):
-        wanted = f"{context_type.__module__}.{context_type.__name__}"
+        wanted = "agentos.sync.Context" if hint.__name__ == "Context" else "agentos.Context"
         raise TypeError(f"{describe(function)}: annotate the context of this function as {wanted}")
 
 
