@@ -191,3 +191,23 @@ def test_a_program_without_an_engine_waits_and_stops_when_told(home: Path, tmp_p
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 0
+
+
+def test_the_first_example_of_the_readme_works_as_written(engine: Engine, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    file = tmp_path / "example.py"
+    file.write_text(readme.split("```python\n")[1].split("```")[0])
+    process = subprocess.Popen([sys.executable, file], env=os.environ | {"AGENTOS_URL": engine.url})
+
+    async def run() -> None:
+        async with Worker("py-readme") as caller:
+            await offered(caller, "hello::greet_http")
+            assert await caller.trigger("hello::greet", {"name": "Ada"}) == "hello Ada"
+
+    try:
+        asyncio.run(run())
+        with urllib.request.urlopen(f"{engine.http}/hello/Ada?times=2") as answer:
+            assert json.load(answer) == "hello Ada, hello Ada"
+    finally:
+        process.terminate()
+    assert process.wait(5) == 0
