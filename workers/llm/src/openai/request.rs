@@ -1,6 +1,6 @@
 //! Our request as OpenAI's. Messages, tools and unknown parameters go through as they came.
 
-use agentos_contract::chat::Extra;
+use agentos_contract::chat::{Extra, Message, Tool};
 use agentos_sdk::Error;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -50,56 +50,67 @@ pub(super) fn encode(ask: &Ask, limit: LimitName) -> Result<Vec<u8>, Error> {
             "one completion is made at a time: leave `n` out and call several times",
         ));
     }
-    let mut body = Extra::new();
-    put(&mut body, "model", Some(&ask.model));
-    put(&mut body, "messages", Some(&request.messages));
+    let mut rest = Extra::new();
+    put(&mut rest, "model", Some(&ask.model));
+    put(&mut rest, "tool_choice", request.tool_choice.as_ref());
+    put(&mut rest, "temperature", request.temperature.as_ref());
+    put(&mut rest, "top_p", request.top_p.as_ref());
     put(
-        &mut body,
-        "tools",
-        (!request.tools.is_empty()).then_some(&request.tools),
-    );
-    put(&mut body, "tool_choice", request.tool_choice.as_ref());
-    put(&mut body, "temperature", request.temperature.as_ref());
-    put(&mut body, "top_p", request.top_p.as_ref());
-    put(
-        &mut body,
+        &mut rest,
         "stop",
         (!request.stop.is_empty()).then_some(&request.stop),
     );
     put(
-        &mut body,
+        &mut rest,
         "response_format",
         request.response_format.as_ref(),
     );
-    put(&mut body, "seed", request.seed.as_ref());
-    put(&mut body, "user", request.user.as_ref());
+    put(&mut rest, "seed", request.seed.as_ref());
+    put(&mut rest, "user", request.user.as_ref());
     if !["max_tokens", "max_completion_tokens"]
         .iter()
         .any(|name| request.extra.contains_key(*name))
     {
-        put(&mut body, limit.as_str(), request.max_tokens.as_ref());
+        put(&mut rest, limit.as_str(), request.max_tokens.as_ref());
     }
     for (name, value) in &request.extra {
         // What we decide ourselves stays ours.
-        if !matches!(name.as_str(), "stream" | "stream_options") && !body.contains_key(name) {
-            body.insert(name.clone(), value.clone());
+        if !OURS.contains(&name.as_str()) && !rest.contains_key(name) {
+            rest.insert(name.clone(), value.clone());
         }
     }
     if ask.stream {
-        body.insert("stream".to_owned(), true.into());
-        body.insert(
+        rest.insert("stream".to_owned(), true.into());
+        rest.insert(
             "stream_options".to_owned(),
             json!({ "include_usage": true }),
         );
     }
+    let body = Body {
+        rest,
+        messages: &request.messages,
+        tools: &request.tools,
+    };
     serde_json::to_vec(&body)
         .map_err(|error| invalid("messages", format!("the request has no JSON form: {error}")))
 }
 
+/// Parameters that `extra` cannot set.
+const OURS: [&str; 4] = ["messages", "tools", "stream", "stream_options"];
+
+/// The large parts are written straight from the request; prompts can be megabytes.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    rest: Extra,
+    messages: &'a [Message],
+    #[serde(skip_serializing_if = "<[Tool]>::is_empty")]
+    tools: &'a [Tool],
+}
+
 fn put<T: Serialize + ?Sized>(body: &mut Extra, name: &str, value: Option<&T>) {
     if let Some(value) = value {
-        let value =
-            serde_json::to_value(value).expect("messages and numbers always have a JSON form");
+        let value = serde_json::to_value(value).expect("texts and numbers always have a JSON form");
         body.insert(name.to_owned(), value);
     }
 }
