@@ -13,13 +13,16 @@ mod settings;
 mod tests;
 mod written;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use document::Document;
 pub use env::{Env, ProcessEnv};
 pub use error::Error;
 pub use settings::{
-    Auth, Builtin, Format, Http, Level, Limits, Listener, Log, Settings, Workers, logs_dir,
+    Auth, Builtin, Format, Http, Level, Limits, Listener, Log, Section, Settings, Workers, logs_dir,
 };
 
 /// The file looked for when none is named.
@@ -68,16 +71,20 @@ pub fn load(file: Option<&Path>, overrides: &Overrides, env: &dyn Env) -> Result
         None if default.exists() => (Document::open(default, env)?, Some(default)),
         None => (Document::empty(default), None),
     };
-    settings_of(&document, file, overrides, env)
+    settings_of(&Arc::new(document), file, overrides, env)
 }
 
 fn settings_of(
-    document: &Document,
+    document: &Arc<Document>,
     file: Option<&Path>,
     overrides: &Overrides,
     env: &dyn Env,
 ) -> Result<Settings, Error> {
-    let base = document.file().parent().unwrap_or(Path::new(""));
+    let base = document
+        .file()
+        .parent()
+        .filter(|base| !base.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     check::Check {
         document,
         base,

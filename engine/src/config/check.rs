@@ -3,18 +3,19 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
     Auth, BUILTIN_WORKERS, Builtin, Document, Env, Error, Http, Limits, Listener, Overrides,
-    Settings, Workers, written, written::Written,
+    Section, Settings, Workers, written, written::Written,
 };
 use crate::supervisor::Manifest;
 
 /// Checks a document as a whole.
 pub(super) struct Check<'a> {
-    pub(super) document: &'a Document,
+    pub(super) document: &'a Arc<Document>,
     /// What relative paths in the file are relative to.
     pub(super) base: &'a Path,
     pub(super) env: &'a dyn Env,
@@ -31,6 +32,7 @@ impl Check<'_> {
         };
         Ok(Settings {
             file,
+            base: absolute(self.base),
             bus: self.bus(&written.listen.bus)?,
             http: self.http(&written.listen.http)?,
             data_dir,
@@ -191,24 +193,22 @@ impl Check<'_> {
         let names = written.workers.builtin.iter().enumerate();
         names
             .map(|(index, name)| {
-                let config = match name.as_str() {
-                    "agent" => &written.agent,
-                    "api" => &written.api,
-                    "llm" => &written.llm,
-                    "memory" => &written.memory,
-                    _ => {
-                        let message = format!(
-                            "`{name}` is no in-process worker; expected any of {}",
-                            BUILTIN_WORKERS.join(", ")
-                        );
-                        return Err(self
-                            .document
-                            .error(&format!("workers.builtin.{index}"), message));
-                    }
+                if !BUILTIN_WORKERS.contains(&name.as_str()) {
+                    let message = format!(
+                        "`{name}` is no in-process worker; expected any of {}",
+                        BUILTIN_WORKERS.join(", ")
+                    );
+                    return Err(self
+                        .document
+                        .error(&format!("workers.builtin.{index}"), message));
+                }
+                let section = Section {
+                    document: Arc::clone(self.document),
+                    key: name.clone(),
                 };
                 Ok(Builtin {
                     name: name.clone(),
-                    config: config.clone(),
+                    section,
                 })
             })
             .collect()

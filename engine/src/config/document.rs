@@ -78,8 +78,24 @@ impl Document {
     /// # Errors
     /// The first key that does not fit, with what would.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
-            let keys: Vec<Key> = error.path().iter().filter_map(Key::of).collect();
+        self.read_node(&self.root, Vec::new())
+    }
+
+    /// What stands at the top-level `key` as `T`; what is absent reads like an empty section.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    pub fn read_at<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
+        let absent = Node {
+            line: self.root.line,
+            value: Value::Null,
+        };
+        self.read_node(self.root.get(key).unwrap_or(&absent), vec![Key::parse(key)])
+    }
+
+    fn read_node<T: DeserializeOwned>(&self, node: &Node, mut keys: Vec<Key>) -> Result<T, Error> {
+        serde_path_to_error::deserialize(node.clone()).map_err(|error| {
+            keys.extend(error.path().iter().filter_map(Key::of));
             self.fault(&keys, error.inner().to_string())
         })
     }

@@ -3,12 +3,13 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, de::DeserializeOwned};
 
+use super::{Document, Error};
 use crate::supervisor::Manifest;
 
 /// Everything that can be set, checked.
@@ -16,6 +17,8 @@ use crate::supervisor::Manifest;
 pub struct Settings {
     /// The file these came from; `None` when there was none.
     pub file: Option<PathBuf>,
+    /// What relative paths in the file are relative to. Absolute.
+    pub base: PathBuf,
     pub bus: Listener,
     pub http: Http,
     /// Absolute.
@@ -69,11 +72,32 @@ pub struct Workers {
 }
 
 /// An in-process worker and its section of the file.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Builtin {
     pub name: String,
-    /// JSON `null` when the section is absent; the worker's own type reads it.
-    pub config: Value,
+    pub section: Section,
+}
+
+/// The part of the file that a worker's own type reads.
+#[derive(Clone, Debug)]
+pub struct Section {
+    pub(super) document: Arc<Document>,
+    pub(super) key: String,
+}
+
+impl Section {
+    /// The section as `T`; an absent one reads like an empty one.
+    ///
+    /// # Errors
+    /// The first key that does not fit, with file and line.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.document.read_at(&self.key)
+    }
+
+    /// A fault that the worker itself found.
+    pub fn error(&self, message: impl Into<String>) -> Error {
+        self.document.error(&self.key, message)
+    }
 }
 
 /// Bounds that protect the engine.

@@ -1,6 +1,6 @@
 //! What settings files may say, and what they hear when they say something else.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<Settings, String> {
     let file = Path::new("/etc/agentos/config.yaml");
     let env = env(&[("PORT", "5000"), ("TOKEN_LIKE", "123")]);
     let document = Document::parse(file, text, &env).map_err(|error| error.to_string())?;
-    settings_of(&document, Some(file), &Overrides::default(), &env)
+    settings_of(&Arc::new(document), Some(file), &Overrides::default(), &env)
         .map_err(|error| error.to_string())
 }
 
@@ -64,7 +64,7 @@ fn variables_take_the_type_that_is_asked_for() {
         .find(|worker| worker.name == "llm")
         .unwrap();
     assert_eq!(
-        llm.config,
+        llm.section.read::<serde_json::Value>().unwrap(),
         serde_json::json!({ "port": 5000, "key": null, "both": "a5000" })
     );
 }
@@ -122,6 +122,33 @@ fn faults_name_line_key_and_what_would_be_right() {
 }
 
 #[test]
+fn a_workers_section_is_as_strict() {
+    #[derive(Debug, Default, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Memory {
+        #[serde(rename = "limit")]
+        _limit: u32,
+    }
+    let memory = |text| {
+        let workers = read(text).unwrap().workers.builtin;
+        let memory = workers
+            .into_iter()
+            .find(|worker| worker.name == "memory")
+            .unwrap();
+        memory
+            .section
+            .read::<Memory>()
+            .map_err(|error| error.to_string())
+    };
+    assert!(memory("").is_ok() && memory("memory:\n").is_ok());
+    let error = memory("log: {}\nmemory:\n  limits: 1\n").unwrap_err();
+    assert_eq!(
+        error,
+        "/etc/agentos/config.yaml:3: `memory.limits`: unknown field `limits`, expected `limit`"
+    );
+}
+
+#[test]
 fn faults_of_yaml_itself_name_the_line() {
     for (text, line) in [
         ("listen: [", "1"),
@@ -167,6 +194,7 @@ fn the_command_line_wins() {
         &env(&[]),
     )
     .unwrap();
+    let document = Arc::new(document);
     let settings = settings_of(&document, None, &overrides, &env(&[])).unwrap();
     assert_eq!(
         (settings.bus.address.port(), settings.http.listener.auth),

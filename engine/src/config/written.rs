@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Auth, Limits, Log};
 
@@ -14,10 +13,15 @@ pub(super) struct Written {
     pub(super) listen: Listen,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) workers: Workers,
-    pub(super) agent: Value,
-    pub(super) api: Value,
-    pub(super) llm: Value,
-    pub(super) memory: Value,
+    // Read by the workers' own types; see [`super::Section`].
+    #[serde(rename = "agent")]
+    pub(super) _agent: IgnoredAny,
+    #[serde(rename = "api")]
+    pub(super) _api: IgnoredAny,
+    #[serde(rename = "llm")]
+    pub(super) _llm: IgnoredAny,
+    #[serde(rename = "memory")]
+    pub(super) _memory: IgnoredAny,
     pub(super) limits: Limits,
     pub(super) log: Log,
 }

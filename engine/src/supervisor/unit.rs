@@ -202,12 +202,6 @@ impl Unit {
 
     fn ended(&mut self, how: String) -> Step {
         let delay = self.backoff.after(self.began.elapsed(), fastrand::f64());
-        tracing::warn!(
-            worker = self.manifest.name,
-            how,
-            retry_in_ms = delay.as_millis(),
-            "worker process ended"
-        );
         self.output.line(&format!(
             "[agentos] {how}; next start in {} ms",
             delay.as_millis()
@@ -226,11 +220,6 @@ impl Unit {
         );
         if self.backoff.is_crash_loop() {
             let output = self.output.tail();
-            tracing::error!(
-                worker = self.manifest.name,
-                exits = CRASH_LOOP_EXITS,
-                "crash loop"
-            );
             self.tell(What::CrashLoop {
                 exits: CRASH_LOOP_EXITS,
                 output,

@@ -1,0 +1,228 @@
+//! The words of the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// One binary for workers in any language: a bus, an agent loop, and an OpenAI-compatible door.
+#[derive(Debug, Parser)]
+#[command(name = "agentos", version = env!("AGENTOS_VERSION"), propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 the call or the command failed, 2 wrong usage or settings,
+            3 no engine answers, 4 the engine refuses the token";
+
+/// Where the engine is, and how to answer; for every verb.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Common {
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The engine's bus [default: the engine that runs on this account, or ws://127.0.0.1:49134]
+    #[arg(long, global = true, env = "AGENTOS_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The engine's token [default: the one in its data directory]
+    #[arg(
+        long,
+        global = true,
+        env = "AGENTOS_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) token: Option<String>,
+    /// The engine's data directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start the engine and its workers
+    Start(Start),
+    /// Stop the engine
+    Stop,
+    /// Show how the engine is
+    Status,
+    /// Call a function
+    Call(Call),
+    /// List functions, or show one
+    Functions(Functions),
+    /// List workers
+    Workers,
+    /// Make or restart a worker
+    #[command(subcommand)]
+    Worker(Worker),
+    /// Talk to an agent
+    Chat(Chat),
+    /// Show what a worker process prints
+    Logs(Logs),
+    /// Print the engine's token
+    Token,
+    /// Print completions for a shell
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Start {
+    /// Settings [default: config.yaml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Run only these workers
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "no_workers")]
+    pub(crate) only: Vec<String>,
+    /// Run no workers, just the bus and its built-in functions
+    #[arg(long)]
+    pub(crate) no_workers: bool,
+    /// Port of the bus; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) bus_port: Option<u16>,
+    /// Port of HTTP; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
+    /// Who may connect
+    #[arg(long, value_name = "HOW")]
+    pub(crate) auth: Option<Auth>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Auth {
+    /// Whoever shows the token
+    Token,
+    /// Anybody on this machine; on loopback only
+    None,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Call {
+    /// Id of the function, for instance memory::recall
+    pub(crate) function: String,
+    /// JSON, @FILE, - for standard input, or KEY=VALUE pairs [default: {}]
+    #[arg(value_name = "INPUT")]
+    pub(crate) input: Vec<String>,
+    /// Longest to wait, for instance 500ms, 30s, 5m
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
+    pub(crate) timeout: Duration,
+    /// Print chunks as they come
+    #[arg(long)]
+    pub(crate) stream: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Functions {
+    /// Show this one, with its schemas
+    pub(crate) id: Option<String>,
+    /// Show the engine's own too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Worker {
+    /// Make a worker that runs
+    New {
+        name: String,
+        /// Language to write it in
+        #[arg(long)]
+        lang: Lang,
+        /// Folder to make [default: workers/NAME if there is a workers folder, else NAME]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Restart a worker process
+    Restart { name: String },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Lang {
+    Rust,
+    #[value(alias = "typescript")]
+    Ts,
+    Python,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Chat {
+    /// Say this and leave after the answer; - reads it from standard input
+    pub(crate) message: Option<String>,
+    /// Id or name of the agent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// Model in place of the agent's own, as provider/model
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Go on with this conversation
+    #[arg(long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// Longest to wait for one answer
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// The worker
+    pub(crate) name: String,
+    /// Go on as more is printed
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Lines of the past to show
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) lines: usize,
+    /// The log of its preparation instead
+    #[arg(long)]
+    pub(crate) prepare: bool,
+}
+
+/// Reads `500ms`, `30s`, `5m`, `1h`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("expected a time such as 500ms, 30s, 5m or 1h".to_owned()),
+    };
+    let seconds = number.parse::<f64>().map(|number| number * factor);
+    match seconds {
+        Ok(seconds) if seconds >= 0.001 => {
+            Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+        }
+        _ => Err("expected a time such as 500ms, 30s, 5m or 1h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_times() {
+        let check = |text, expect| assert_eq!(duration(text).ok(), expect, "{text}");
+        check("500ms", Some(Duration::from_millis(500)));
+        check("1.5s", Some(Duration::from_millis(1500)));
+        check("5m", Some(Duration::from_secs(300)));
+        check("7", Some(Duration::from_secs(7)));
+        check("0", None);
+        check("soon", None);
+        check("9999999999999999999999h", None);
+    }
+}

@@ -1,0 +1,72 @@
+//! The verbs that talk to an engine or to nobody; a file each.
+
+mod call;
+mod chat;
+mod listing;
+mod logs;
+mod new;
+mod stop;
+
+use clap::CommandFactory;
+
+use crate::{
+    args::{Args, Common, Verb, Worker},
+    client,
+    failure::Failure,
+    place::Place,
+    screen::Screen,
+};
+
+/// Runs any verb but `start`.
+pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<(), Failure> {
+    match verb {
+        Verb::Start(_) => unreachable!("main runs it on a runtime of its own"),
+        Verb::Stop => stop::run(common, screen).await,
+        Verb::Status => listing::status(common, screen).await,
+        Verb::Call(call) => call::run(call, common, screen).await,
+        Verb::Functions(functions) => listing::functions(functions, common, screen).await,
+        Verb::Workers => listing::workers(common, screen).await,
+        Verb::Worker(Worker::New { name, lang, dir }) => new::run(&name, lang, dir, screen),
+        Verb::Worker(Worker::Restart { name }) => restart(&name, common, screen).await,
+        Verb::Chat(chat) => chat::run(chat, common, screen).await,
+        Verb::Logs(logs) => logs::run(logs, common, screen).await,
+        Verb::Token => token(common, screen),
+        Verb::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "agentos", &mut text);
+            screen.bytes(&text);
+            Ok(())
+        }
+    }
+}
+
+async fn restart(name: &str, common: &Common, screen: &Screen) -> Result<(), Failure> {
+    let client = client::connect(common).await?;
+    let answer: serde_json::Value = client
+        .trigger(
+            "engine::supervisor::restart",
+            &serde_json::json!({ "name": name }),
+        )
+        .await?;
+    if screen.json {
+        screen.value(&answer);
+    } else {
+        screen.line(format!("{name} is restarting; see `agentos workers`"));
+    }
+    Ok(())
+}
+
+fn token(common: &Common, screen: &Screen) -> Result<(), Failure> {
+    let no_token = || {
+        Failure::new(crate::failure::FAILED, "no token was found").remedy(
+            "start an engine with `agentos start`, or say where its data is with --data-dir",
+        )
+    };
+    let token = Place::find(common)?.token.ok_or_else(no_token)?;
+    if screen.json {
+        screen.value(&serde_json::json!({ "token": token }));
+    } else {
+        screen.line(token);
+    }
+    Ok(())
+}

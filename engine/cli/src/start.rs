@@ -1,0 +1,111 @@
+//! `agentos start`: settings, engine, workers, and what a person sees of it.
+
+mod banner;
+mod progress;
+mod telemetry;
+mod workers;
+
+use std::time::Duration;
+
+use agentos_engine::{
+    boot::{self, Running, Surroundings},
+    config::{self, Env, Overrides, ProcessEnv, Settings},
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    args::{Auth, Common, Start},
+    failure::{FAILED, Failure},
+    place::engines_dir,
+    screen::Screen,
+};
+use progress::Progress;
+
+/// From the request to stop to the end, whatever happens.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(start: Start, common: &Common, screen: &Screen) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let settings = read_settings(&start, common)?;
+    let progress = Progress::new(*screen);
+    telemetry::set_up(&settings.log, progress.lines());
+    let workers = workers::in_process(&settings, &ProcessEnv)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let surroundings = Surroundings {
+        search_path: ProcessEnv.var("PATH").unwrap_or_default(),
+        engines_dir: engines_dir(),
+    };
+    let running = boot::start(&settings, workers, surroundings).await;
+    // Anyhow's alternate form is the whole chain on one line.
+    let running = running.map_err(|error| Failure::new(FAILED, format!("{error:#}")))?;
+    banner::started(&running, &settings, *screen);
+    tokio::select! {
+        () = live(&running, &settings, progress, *screen) => {}
+        () = signals.stop() => {}
+        () = running.asked_to_stop() => {}
+    }
+    stop(running, signals, *screen).await;
+    Ok(())
+}
+
+fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {
+    let auth = start.auth.map(|auth| match auth {
+        Auth::Token => config::Auth::Token,
+        Auth::None => config::Auth::None,
+    });
+    let overrides = Overrides {
+        data_dir: common.data_dir.clone(),
+        bus_port: start.bus_port,
+        http_port: start.http_port,
+        auth,
+        only: start.only.clone(),
+        no_workers: start.no_workers,
+    };
+    config::load(start.config.as_deref(), &overrides, &ProcessEnv)
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Shows how the workers come up, then says what there is, then reports what happens to them.
+async fn live(running: &Running, settings: &Settings, mut progress: Progress, screen: Screen) {
+    progress.until_settled(running).await;
+    banner::ready(running, settings, screen);
+    progress.report(running).await;
+}
+
+/// Ends everything in good order; a second signal ends the process at once, and with it, by their
+/// guards, the workers.
+async fn stop(running: Running, mut signals: Signals, screen: Screen) {
+    if screen.is_terminal() && !screen.json {
+        screen.remark("\nstopping; once more to stop at once");
+    }
+    tokio::select! {
+        () = running.shutdown() => {}
+        () = tokio::time::sleep(STOP_TIMEOUT) => screen.remark("not everything ended in time; the rest is killed"),
+        () = signals.stop() => std::process::exit(130),
+    }
+}
+
+/// The ways in which the system asks a program to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Sets tracing up: what the engine says about itself goes to standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use agentos_engine::config::{Format, Level, Log};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use super::progress::Lines;
+
+pub(super) fn set_up(log: &Log, lines: Lines) {
+    let level = match log.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    // Libraries are heard when they warn; all of them when somebody asks for `trace`.
+    let others = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("agentos", level);
+    let registry = tracing_subscriber::registry().with(filter);
+    let colours = io::stderr().is_terminal()
+        && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(lines)
+        .with_ansi(colours);
+    match log.format {
+        Format::Text => registry.with(layer).init(),
+        Format::Json => registry.with(layer.json()).init(),
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Writer<'a>;
+
+    fn make_writer(&'a self) -> Writer<'a> {
+        Writer(self)
+    }
+}
+
+/// Writes around the spinners.
+pub(super) struct Writer<'a>(&'a Lines);
+
+impl Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.around(|| io::stderr().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

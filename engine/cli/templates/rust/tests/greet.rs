@@ -1,0 +1,4 @@
+#[test]
+fn greets_by_name() {
+    assert_eq!({{module}}::greet("Ada"), "hello Ada");
+}
