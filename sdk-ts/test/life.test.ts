@@ -21,7 +21,7 @@ function program(source: string) {
   const file = join(folder, "main.ts");
   writeFileSync(file, source);
   const tsc = join(PACKAGE, "node_modules", "typescript", "bin", "tsc");
-  const flags = ["--strict", "--skipLibCheck", "--target", "es2022", "--module", "node20", "--types", "node"];
+  const flags = ["--ignoreConfig", "--strict", "--skipLibCheck", "--target", "es2022", "--module", "node20", "--types", "node"];
   execFileSync(process.execPath, [tsc, ...flags, file], { stdio: ["ignore", "inherit", "inherit"] });
   const env = { ...process.env, AGENTOS_URL: engine.url, AGENTOS_TOKEN: engine.token };
   const child = spawn(process.execPath, [join(folder, "main.js")], { env, stdio: ["ignore", "pipe", "inherit"] });
