@@ -1,9 +1,8 @@
 //! `agent::chat` on a bus with a model that says what the test tells it to.
 
-mod stage;
-
 use std::{sync::atomic::Ordering, time::Duration};
 
+use crate::stage::{Stage, call, says};
 use agentos_agent::Config;
 use agentos_contract::{
     agent::{CHAT, ChatReply, Event, StopReason},
@@ -12,7 +11,6 @@ use agentos_contract::{
 };
 use agentos_sdk::{Bus, Code};
 use serde_json::{Value, json};
-use stage::{Stage, call, says};
 
 async fn chat(bus: &Bus, request: Value) -> ChatReply {
     bus.trigger(CHAT, &request).await.unwrap()

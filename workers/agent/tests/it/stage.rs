@@ -19,16 +19,16 @@ use agentos_sdk::{Bus, Code, Error, Registrar, Worker};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-pub struct Stage {
-    pub hub: Hub,
-    pub bus: Bus,
-    pub model: Arc<Model>,
-    pub tools: Arc<Tools>,
+pub(crate) struct Stage {
+    pub(crate) hub: Hub,
+    pub(crate) bus: Bus,
+    pub(crate) model: Arc<Model>,
+    pub(crate) tools: Arc<Tools>,
     state: Arc<State>,
 }
 
 impl Stage {
-    pub async fn set(config: Config) -> Self {
+    pub(crate) async fn set(config: Config) -> Self {
         Self::on(State::new(), config).await
     }
 
@@ -48,12 +48,12 @@ impl Stage {
     }
 
     /// Everything anew but the state.
-    pub async fn restart(self, config: Config) -> Self {
+    pub(crate) async fn restart(self, config: Config) -> Self {
         Self::on(self.state, config).await
     }
 
     /// The agent `ada`, who may call `functions`.
-    pub async fn agent(&self, functions: &[&str]) {
+    pub(crate) async fn agent(&self, functions: &[&str]) {
         let request = json!({
             "name": "ada", "systemPrompt": "You are Ada.", "capabilities": {"functions": functions}
         });
@@ -61,20 +61,20 @@ impl Stage {
     }
 
     /// What the model says next.
-    pub fn play(&self, script: impl IntoIterator<Item = Completion>) {
+    pub(crate) fn play(&self, script: impl IntoIterator<Item = Completion>) {
         self.model.script.lock().extend(script);
     }
 
     /// From now on the model says "well" and no more.
-    pub fn hang(&self) {
+    pub(crate) fn hang(&self) {
         self.model.hangs.store(true, Ordering::Relaxed);
     }
 
-    pub fn asked(&self) -> Vec<CompleteRequest> {
+    pub(crate) fn asked(&self) -> Vec<CompleteRequest> {
         self.model.asked.lock().clone()
     }
 
-    pub async fn until(&self, mut done: impl FnMut() -> bool) {
+    pub(crate) async fn until(&self, mut done: impl FnMut() -> bool) {
         for _ in 0..300 {
             if done() {
                 return;
@@ -85,7 +85,7 @@ impl Stage {
     }
 }
 
-pub fn says(text: &str, calls: &[ToolCall]) -> Completion {
+pub(crate) fn says(text: &str, calls: &[ToolCall]) -> Completion {
     Completion {
         content: text.into(),
         tool_calls: calls.to_vec(),
@@ -101,7 +101,7 @@ pub fn says(text: &str, calls: &[ToolCall]) -> Completion {
     }
 }
 
-pub fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
+pub(crate) fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
     ToolCall {
         id: id.into(),
         name: name.into(),
@@ -121,12 +121,12 @@ impl Drop for Work<'_> {
 }
 
 #[derive(Default)]
-pub struct Model {
+pub(crate) struct Model {
     script: Mutex<VecDeque<Completion>>,
     asked: Mutex<Vec<CompleteRequest>>,
     hangs: AtomicBool,
-    pub silent: AtomicBool,
-    pub dropped: AtomicUsize,
+    pub(crate) silent: AtomicBool,
+    pub(crate) dropped: AtomicUsize,
 }
 
 impl Worker for Model {
@@ -172,9 +172,9 @@ impl Worker for Model {
 }
 
 #[derive(Default)]
-pub struct Tools {
-    pub begun: AtomicUsize,
-    pub dropped: AtomicUsize,
+pub(crate) struct Tools {
+    pub(crate) begun: AtomicUsize,
+    pub(crate) dropped: AtomicUsize,
 }
 
 impl Worker for Tools {

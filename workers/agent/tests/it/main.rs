@@ -1,0 +1,5 @@
+//! The agent worker on a bus in memory.
+
+mod chat;
+mod roster;
+mod stage;
