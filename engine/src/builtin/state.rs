@@ -1,0 +1,237 @@
+//! The functions `state::*`: values by scope and key, durable before they are acknowledged.
+//!
+//! This file is the rim: decode, call the thinking, encode. Deciding is in `change` and `ops`,
+//! order and commits in `writes`, looking up in `reads`, triggers in `events`.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use agentos_sdk::{
+    Bus, Code, Context, Error, Registrar, Stop, TriggerTypeSpec, Worker, async_trait,
+};
+use schemars::{JsonSchema, schema_for};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::storage::Storage;
+
+pub mod api;
+mod change;
+mod config;
+mod doc;
+mod error;
+mod events;
+mod expiry;
+mod ops;
+mod reads;
+mod row;
+#[cfg(test)]
+mod tests;
+mod writes;
+
+pub use config::Config;
+pub use doc::Doc;
+pub use ops::OpError;
+
+use change::{Change, Request};
+use events::Events;
+use reads::Reads;
+use row::Address;
+use writes::{Done, Writes};
+
+/// Milliseconds since 1970. Only terms (`ttl_ms`) look at it.
+type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The built-in worker `state`.
+pub struct State {
+    reads: Reads,
+    writes: Arc<Writes>,
+    events: Arc<Events>,
+}
+
+impl State {
+    /// State kept in `store`.
+    pub fn open(store: Arc<dyn Storage>, config: Config) -> Arc<State> {
+        Self::with_clock(store, config, Arc::new(wall_clock_ms))
+    }
+
+    fn with_clock(store: Arc<dyn Storage>, config: Config, clock: Clock) -> Arc<State> {
+        let events = Arc::new(Events::new(config.events_per_trigger_max));
+        let reads = Reads {
+            store: Arc::clone(&store),
+            config: config.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let writes = Arc::new(Writes::new(store, config, Arc::clone(&events), clock));
+        Arc::new(State {
+            reads,
+            writes,
+            events,
+        })
+    }
+
+    async fn set(self: Arc<Self>, bus: Bus, input: api::Set) -> Result<api::Written, Error> {
+        let (change, ttl_ms) = (Change::Set(input.value), check_ttl(input.ttl_ms)?);
+        let request = Request {
+            change,
+            expected_version: input.expected_version,
+            ttl_ms,
+        };
+        Ok(written(
+            self.write(&input.scope, &input.key, request, bus).await?,
+        ))
+    }
+
+    async fn get(self: Arc<Self>, _: Bus, input: api::Get) -> Result<Option<Doc>, Error> {
+        self.reads.get(&input).await
+    }
+
+    async fn delete(self: Arc<Self>, bus: Bus, input: api::Delete) -> Result<Option<Doc>, Error> {
+        let expected_version = input.expected_version;
+        let request = Request {
+            change: Change::Delete,
+            expected_version,
+            ttl_ms: None,
+        };
+        Ok(self
+            .write(&input.scope, &input.key, request, bus)
+            .await?
+            .old)
+    }
+
+    async fn update(self: Arc<Self>, bus: Bus, input: api::Update) -> Result<api::Written, Error> {
+        let (change, ttl_ms) = (
+            Change::Update(ops::check(input.ops)?),
+            check_ttl(input.ttl_ms)?,
+        );
+        let request = Request {
+            change,
+            expected_version: input.expected_version,
+            ttl_ms,
+        };
+        Ok(written(
+            self.write(&input.scope, &input.key, request, bus).await?,
+        ))
+    }
+
+    async fn list(self: Arc<Self>, _: Bus, input: api::List) -> Result<Vec<Doc>, Error> {
+        self.reads.list(&input).await
+    }
+
+    async fn list_groups(
+        self: Arc<Self>,
+        _: Bus,
+        _: Option<api::ListGroups>,
+    ) -> Result<api::Groups, Error> {
+        self.reads.groups().await
+    }
+
+    async fn entries(
+        self: Arc<Self>,
+        _: Bus,
+        input: api::ListEntries,
+    ) -> Result<api::Entries, Error> {
+        self.reads.entries(&input).await
+    }
+
+    async fn write(
+        &self,
+        scope: &str,
+        key: &str,
+        request: Request,
+        bus: Bus,
+    ) -> Result<Done, Error> {
+        let address = Address::new(scope, key, &self.writes.config)?;
+        self.writes.submit(address, request, Some(bus)).await
+    }
+}
+
+#[async_trait]
+impl Worker for State {
+    fn register(self: Arc<Self>, to: &mut Registrar) {
+        self.offer(to, api::SET, "SET_ERROR", Self::set)
+            .describe("Stores a value under a scope and a key; durable when it answers");
+        self.offer(to, api::GET, "GET_ERROR", Self::get)
+            .describe("The value under a scope and a key, or null")
+            .idempotent();
+        self.offer(to, api::DELETE, "DELETE_ERROR", Self::delete)
+            .describe("Removes a value and returns it");
+        self.offer(to, api::UPDATE, "UPDATE_ERROR", Self::update)
+            .describe("Changes a value in steps, atomically");
+        self.offer(to, api::LIST, "LIST_ERROR", Self::list)
+            .describe("All values of a scope")
+            .idempotent();
+        self.offer(to, api::LIST_GROUPS, "LIST_GROUPS_ERROR", Self::list_groups)
+            .describe("All scopes that hold something")
+            .idempotent();
+        self.offer(to, api::ENTRIES, "LIST_ERROR", Self::entries)
+            .describe("Keys, values and versions of a scope, page by page")
+            .idempotent();
+        to.trigger_type(trigger_type(), Arc::clone(&self.events) as _);
+    }
+
+    async fn run(self: Arc<Self>, bus: Bus, stop: Stop) -> Result<(), Error> {
+        expiry::run(Arc::clone(&self.writes), bus, stop).await;
+        Ok(())
+    }
+}
+
+impl State {
+    fn offer<'a, I, O, F, Fut>(
+        self: &Arc<Self>,
+        to: &'a mut Registrar,
+        id: &str,
+        reason: &'static str,
+        run: F,
+    ) -> agentos_sdk::FunctionBuilder<'a>
+    where
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(Arc<Self>, Bus, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Error>> + Send + 'static,
+    {
+        let state = Arc::clone(self);
+        to.function(id, move |context: Context, input: I| {
+            let work = run(Arc::clone(&state), context.bus().clone(), input);
+            async move { work.await.map_err(|error| error::named(error, reason)) }
+        })
+    }
+}
+
+fn trigger_type() -> TriggerTypeSpec {
+    TriggerTypeSpec {
+        id: api::TRIGGER_TYPE.into(),
+        description: "Calls a function when a value of the state is created, updated or deleted"
+            .to_owned(),
+        config_schema: Some(schema_for!(api::TriggerConfig).to_value()),
+        payload_schema: Some(schema_for!(api::Event<'static>).to_value()),
+    }
+}
+
+fn written(done: Done) -> api::Written {
+    api::Written {
+        old_value: done.old,
+        new_value: done.new,
+        version: done.version,
+        errors: done.errors,
+    }
+}
+
+fn check_ttl(ttl_ms: Option<u64>) -> Result<Option<u64>, Error> {
+    match ttl_ms {
+        Some(0) => Err(Error::caller(
+            Code::InvalidInput,
+            "ttl_ms is 0; at least 1 is possible",
+        )),
+        ttl_ms => Ok(ttl_ms),
+    }
+}
+
+fn wall_clock_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
