@@ -19,7 +19,7 @@ use std::{
 
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, kill_process_group,
-    setsid, waitpid,
+    setsid, wait,
 };
 
 /// The first argument that makes the program a guard.
@@ -114,7 +114,7 @@ fn watch(engine: &UnixStream, worker: Pid) {
 /// Reaps children until the worker has ended, and says how.
 fn wait_for(worker: Pid) -> String {
     loop {
-        match waitpid(None, WaitOptions::empty()) {
+        match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == worker => return describe(status),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return format!("exited unseen: {error}"),
@@ -139,7 +139,7 @@ fn end_all(worker: Pid) {
             let _ = kill_process(child, Signal::KILL);
         }
         loop {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 // No child is left.

@@ -1,6 +1,6 @@
 //! `agentos status`, `workers` and `functions`: what runs, as tables or as JSON.
 
-use agentos_sdk::{Client, Code, Error};
+use agentos_sdk::Client;
 use anstyle::Style;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,24 +14,32 @@ use crate::{
 
 pub(crate) async fn status(common: &Common, screen: &Screen) -> Result<(), Failure> {
     let client = client::connect(common).await?;
-    let mut status: Value = client.trigger("engine::status", &json!({})).await?;
-    let processes = processes(&client).await?;
+    let status: Value = client.trigger("engine::status", &json!({})).await?;
     if screen.json {
-        if let Some(status) = status.as_object_mut() {
-            status.insert("processes".to_owned(), processes);
-        }
         screen.value(&status);
         return Ok(());
     }
     for (name, value) in status.as_object().into_iter().flatten() {
-        screen.line(format!(
-            "{}  {}",
-            styled(DIM, format!("{name:<14}")),
-            plain(value)
-        ));
+        let text = match value {
+            Value::Array(list) => list.len().to_string(),
+            Value::Number(ms) if name == "uptime_ms" => age(ms.as_u64().unwrap_or_default()),
+            other => plain(other),
+        };
+        screen.line(format!("{}  {text}", styled(DIM, format!("{:<15}", name.trim_end_matches("_ms").replace('_', " ")))));
     }
-    show_processes(&processes, screen);
+    show_processes(&status["processes"], screen);
     Ok(())
+}
+
+/// `3 d 4 h`, `2 h 5 min`, `7 min 3 s` or `12 s`.
+fn age(ms: u64) -> String {
+    let (seconds, minutes, hours, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }
 
 fn show_processes(processes: &Value, screen: &Screen) {
@@ -46,23 +54,10 @@ fn show_processes(processes: &Value, screen: &Screen) {
     }
 }
 
-/// The supervisor's list; empty when the engine has none.
+/// The supervisor's list.
 async fn processes(client: &Client) -> Result<Value, Failure> {
-    match client
-        .trigger::<Value>("engine::supervisor::list", &json!({}))
-        .await
-    {
-        Ok(Value::Object(mut list)) => Ok(list
-            .remove("workers")
-            .or_else(|| list.remove("processes"))
-            .unwrap_or(json!([]))),
-        Ok(list) => Ok(list),
-        Err(Error {
-            code: Code::NotFound,
-            ..
-        }) => Ok(json!([])),
-        Err(error) => Err(error.into()),
-    }
+    let mut list: Value = client.trigger("engine::supervisor::list", &json!({})).await?;
+    Ok(list["workers"].take())
 }
 
 /// A connected worker, as the engine lists it.
