@@ -1,0 +1,13 @@
+//! The built binary, driven from outside: over HTTP, WebSocket and its command line.
+//!
+//! `AGENTOS_BIN` names the binary; without it the release build of this workspace is taken.
+//! Every test has an engine, a folder and ports of its own.
+
+mod calls;
+mod chat;
+mod clients;
+mod durable;
+mod harness;
+mod http;
+mod raw;
+mod supervised;
