@@ -11,7 +11,9 @@ use crate::{config::Config, record::Vector};
 /// The way to the embedding worker, which may be absent.
 pub(crate) struct Embedder {
     timeout: Duration,
+    batch_timeout: Duration,
     retry: Duration,
+    bytes_max: usize,
     /// Until when it is not asked, and why.
     away: Mutex<Option<(Instant, String)>>,
 }
@@ -26,29 +28,45 @@ impl Embedder {
     pub(crate) fn new(config: &Config) -> Self {
         Embedder {
             timeout: Duration::from_millis(config.embed_timeout_ms),
+            batch_timeout: Duration::from_millis(config.embed_batch_timeout_ms),
             retry: Duration::from_millis(config.embed_retry_ms),
+            bytes_max: config.embed_bytes_max,
             away: Mutex::new(None),
         }
     }
 
-    /// Embeds `texts`, or says in plain words why not.
-    pub(crate) async fn embed(&self, bus: &Bus, texts: Vec<String>) -> Result<Embedded, String> {
+    /// Embeds one text that somebody waits for, or says in plain words why not.
+    pub(crate) async fn query(&self, bus: &Bus, text: &str) -> Result<Embedded, String> {
         self.ready()?;
-        let count = texts.len();
-        let call = bus.call(GENERATE).timeout(self.timeout);
-        let answer: Result<Embeddings, Error> = call.send(&GenerateRequest { texts }).await;
-        let read = answer
-            .map_err(|error| self.excuse(&error))
-            .and_then(|answer| check(answer, count));
+        let embedded = self.ask(bus, vec![text.to_owned()], self.timeout).await;
         // A worker that is not there says so at once; only one that is slow or broken is spared.
-        let absent = matches!(&read, Err(why) if why == ABSENT);
+        let broken = embedded.as_ref().err().filter(|why| *why != ABSENT);
         let until = Instant::now() + self.retry;
-        *self.away.lock() = read
-            .as_ref()
-            .err()
-            .filter(|_| !absent)
-            .map(|why| (until, why.clone()));
-        read
+        *self.away.lock() = broken.map(|why| (until, why.clone()));
+        embedded
+    }
+
+    /// Embeds texts that nobody waits for.
+    pub(crate) async fn batch(&self, bus: &Bus, texts: Vec<String>) -> Result<Embedded, String> {
+        self.ready()?;
+        self.ask(bus, texts, self.batch_timeout).await
+    }
+
+    async fn ask(
+        &self,
+        bus: &Bus,
+        mut texts: Vec<String>,
+        timeout: Duration,
+    ) -> Result<Embedded, String> {
+        let count = texts.len();
+        for text in &mut texts {
+            text.truncate(text.floor_char_boundary(self.bytes_max));
+        }
+        let call = bus.call(GENERATE).timeout(timeout);
+        let answer: Result<Embeddings, Error> = call.send(&GenerateRequest { texts }).await;
+        answer
+            .map_err(|error| excuse(&error, timeout))
+            .and_then(|answer| check(answer, count))
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -57,16 +75,16 @@ impl Embedder {
             _ => Ok(()),
         }
     }
+}
 
-    fn excuse(&self, error: &Error) -> String {
-        match error.code {
-            Code::NotFound => ABSENT.to_owned(),
-            Code::Timeout => format!(
-                "`{GENERATE}` did not answer within {} ms",
-                self.timeout.as_millis()
-            ),
-            _ => format!("`{GENERATE}` failed: {}", error.message),
-        }
+fn excuse(error: &Error, timeout: Duration) -> String {
+    match error.code {
+        Code::NotFound => ABSENT.to_owned(),
+        Code::Timeout => format!(
+            "`{GENERATE}` did not answer within {} ms",
+            timeout.as_millis()
+        ),
+        _ => format!("`{GENERATE}` failed: {}", error.message),
     }
 }
 

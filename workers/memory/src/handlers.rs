@@ -151,23 +151,44 @@ impl Memory {
 
     /// Embeds the query, and meanwhile some memories that were stored while nobody could.
     async fn embed_query(
-        &self,
+        self: &Arc<Self>,
         bus: &Bus,
         shelf: &Arc<Shelf>,
         query: &str,
     ) -> Result<Embedded, String> {
-        let query = self.embedder.embed(bus, vec![query.to_owned()]);
         let patience = Duration::from_millis(self.config.embed_timeout_ms);
-        let catch_up = tokio::time::timeout(patience, self.embed_some(bus, shelf));
-        let (embedded, _) = tokio::join!(query, catch_up);
+        let catch_up = tokio::time::timeout(patience, self.catch_up(bus, shelf));
+        let (embedded, _) = tokio::join!(self.embedder.query(bus, query), catch_up);
         let embedded = embedded?;
         shelf.index.write().set_model(&embedded.model);
         Ok(embedded)
     }
 
-    /// Embeds one batch of what waits; true if there was any and it went well.
+    /// Embeds one batch of what waits. Who waits for this may give up; the work goes on.
+    async fn catch_up(self: &Arc<Self>, bus: &Bus, shelf: &Arc<Shelf>) {
+        let turn = Arc::clone(&shelf.embedding).lock_owned().await;
+        if shelf.index.read().pending(1).is_empty() {
+            return;
+        }
+        let (memory, bus, shelf) = (Arc::clone(self), bus.detached(), Arc::clone(shelf));
+        let work = tokio::spawn(async move {
+            memory.embed_some(&bus, &shelf).await;
+            drop(turn);
+        });
+        if let Err(error) = work.await {
+            tracing::warn!(%error, "embedding ended early");
+        }
+    }
+
+    /// Embeds all that waits, batch after batch, unless somebody is at it.
+    async fn embed_all(&self, bus: &Bus, shelf: &Shelf) {
+        if let Ok(_turn) = shelf.embedding.try_lock() {
+            while self.embed_some(bus, shelf).await {}
+        }
+    }
+
+    /// Embeds one batch; true if there was any and it went well. Its caller has the turn.
     async fn embed_some(&self, bus: &Bus, shelf: &Shelf) -> bool {
-        let _turn = shelf.embedding.lock().await;
         let (ids, texts): (Vec<_>, Vec<_>) = shelf
             .index
             .read()
@@ -177,13 +198,17 @@ impl Memory {
         if texts.is_empty() {
             return false;
         }
-        let Ok(embedded) = self.embedder.embed(bus, texts).await else {
-            return false;
+        let embedded = match self.embedder.batch(bus, texts).await {
+            Ok(embedded) => embedded,
+            Err(why) => {
+                tracing::debug!(why, "memories wait to be embedded");
+                return false;
+            }
         };
         let _writing = shelf.writing.lock().await;
-        shelf.index.write().set_model(&embedded.model);
         let records = {
             let mut index = shelf.index.write();
+            index.set_model(&embedded.model);
             ids.iter()
                 .zip(embedded.vectors)
                 .filter_map(|(id, vector)| index.embedded(id, vector))
@@ -191,11 +216,6 @@ impl Memory {
         };
         shelf.save_vectors(bus, records).await;
         true
-    }
-
-    /// Embeds what waits, batch after batch.
-    async fn embed_all(&self, bus: &Bus, shelf: &Shelf) {
-        while self.embed_some(bus, shelf).await {}
     }
 
     pub(crate) async fn forget(

@@ -62,7 +62,9 @@ impl Vector {
         if !length.is_normal() {
             return None;
         }
-        values.iter_mut().for_each(|value| *value /= length);
+        for value in &mut values {
+            *value /= length;
+        }
         Some(Vector {
             model: model.to_owned(),
             values,

@@ -28,7 +28,7 @@ pub(crate) struct Shelf {
     /// Held while the state is written, so that index and state agree.
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Held while memories are embedded, so that none is embedded twice.
-    pub(crate) embedding: tokio::sync::Mutex<()>,
+    pub(crate) embedding: Arc<tokio::sync::Mutex<()>>,
     used: AtomicU64,
 }
 
@@ -39,7 +39,7 @@ impl Shelf {
             loaded: OnceCell::new(),
             index: RwLock::default(),
             writing: tokio::sync::Mutex::default(),
-            embedding: tokio::sync::Mutex::default(),
+            embedding: Arc::default(),
             used: AtomicU64::new(0),
         }
     }
@@ -57,7 +57,7 @@ impl Shelf {
                 match serde_json::from_value::<Record>(row.value) {
                     Ok(record) => index.insert(record),
                     Err(error) => {
-                        tracing::warn!(scope = self.scope, key = row.key, %error, "a memory cannot be read")
+                        tracing::warn!(scope = self.scope, key = row.key, %error, "a memory cannot be read");
                     }
                 }
             }

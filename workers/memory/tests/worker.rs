@@ -1,5 +1,7 @@
 //! The memory worker on a bus, with and without an embedder, and across restarts.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::{
     sync::{
         Arc,
@@ -40,7 +42,7 @@ impl Worker for Topics {
             async move {
                 topics.asked.fetch_add(1, Ordering::Relaxed);
                 if topics.hangs.load(Ordering::Relaxed) {
-                    tokio::time::sleep(Duration::from_secs(3600)).await;
+                    tokio::time::sleep(Duration::from_hours(1)).await;
                 }
                 let embeddings = request.texts.iter().map(|text| vector(text)).collect();
                 Ok(Embeddings {

@@ -147,7 +147,7 @@ impl Worker for Model {
                         text: "well".into(),
                     })
                     .await?;
-                    tokio::time::sleep(Duration::from_secs(3600)).await;
+                    tokio::time::sleep(Duration::from_hours(1)).await;
                 }
                 let next = model.script.lock().pop_front();
                 work.0 = None;

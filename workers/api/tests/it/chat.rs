@@ -419,7 +419,7 @@ async fn a_client_that_goes_away_stops_the_model() {
         door.play(vec![
             Line::start(),
             text("well"),
-            Line::Wait(Duration::from_secs(3600)),
+            Line::Wait(Duration::from_hours(1)),
         ]);
         let mut stream = door.start(ask(model, json!({"stream": true})));
         for _ in 0..3 {
