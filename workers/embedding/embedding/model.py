@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from . import weights
-from .network import Encoder
+from .network import Encoder, Mask
 from .weights import Array
 
 
@@ -80,10 +80,11 @@ def batches(tokens: list[list[int]], tokens_max: int) -> Iterator[Batch]:
         yield Batch(rows, [tokens[row] for row in rows])
 
 
-def _mean(vectors: Array, mask: np.ndarray) -> Array:
+def _mean(vectors: Array, mask: Mask) -> Array:
     counted = mask.astype(np.float32)
     total: Array = np.einsum("tld,tl->td", vectors, counted)
-    return total / counted.sum(axis=1, keepdims=True)
+    mean: Array = total / counted.sum(axis=1, keepdims=True)
+    return mean
 
 
 def _normalised(vectors: Array) -> Array:

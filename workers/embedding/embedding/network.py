@@ -24,7 +24,7 @@ class Linear:
         self._weight, self._bias = np.ascontiguousarray(weight.T), bias
 
     def __call__(self, x: Array) -> Array:
-        y = x @ self._weight
+        y: Array = x @ self._weight
         y += self._bias
         return y
 
@@ -36,7 +36,7 @@ class Norm:
         self._weight, self._bias, self._epsilon = weight, bias, np.float32(epsilon)
 
     def __call__(self, x: Array) -> Array:
-        centred = x - x.mean(axis=-1, keepdims=True)
+        centred: Array = x - x.mean(axis=-1, keepdims=True)
         variance = np.einsum("...i,...i->...", centred, centred)[..., None] / np.float32(x.shape[-1])
         centred /= np.sqrt(variance + self._epsilon)
         centred *= self._weight

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,9 @@ def read(path: Path) -> dict[str, Array]:
     return {name: _tensor(name, about, body) for name, about in header.items() if about["dtype"] != "I64"}
 
 
-def _tensor(name: str, about: dict[str, object], body: NDArray[np.uint8]) -> Array:
+def _tensor(name: str, about: dict[str, Any], body: NDArray[np.uint8]) -> Array:
     if about["dtype"] != "F32":
         raise ValueError(f"{name} is {about['dtype']}, not F32")
-    start, end = about["data_offsets"]  # type: ignore[misc]
-    return np.frombuffer(body[start:end], dtype="<f4").reshape(about["shape"])  # type: ignore[call-overload]
+    start, end = about["data_offsets"]
+    tensor: Array = np.frombuffer(body[start:end], dtype="<f4").reshape(about["shape"])
+    return tensor
