@@ -22,6 +22,7 @@ use crate::{
     builtin::{
         admin::Admin,
         http::{self, Http, Readiness},
+        state::{self, State},
     },
     config::{Auth, Settings},
     listener::{Gate, Listener},
@@ -164,7 +165,8 @@ pub async fn start(
         about: json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
     };
     let mut locals = Vec::new();
-    let builtins: [(&str, Arc<dyn Worker>); 2] = [("engine", Arc::new(admin)), ("http", http)];
+    let state = State::open(Arc::clone(&store), state::Config::default());
+    let builtins: [(&str, Arc<dyn Worker>); 3] = [("engine", Arc::new(admin)), ("state", state), ("http", http)];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);
     }

@@ -27,6 +27,8 @@ pub struct Manifest {
     pub inputs: Vec<String>,
     /// Files that `prepare` makes; when one is gone, it runs again.
     pub outputs: Vec<String>,
+    /// Folders outside its own that `prepare` writes to: one preparation at a time may.
+    pub shares: Vec<PathBuf>,
     /// Programs needed beyond those of the language and of the commands.
     pub requires: Vec<String>,
     pub env: BTreeMap<String, String>,
@@ -98,6 +100,8 @@ struct Written {
     #[serde(default)]
     outputs: Vec<String>,
     #[serde(default)]
+    shares: Vec<PathBuf>,
+    #[serde(default)]
     requires: Vec<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -131,6 +135,7 @@ impl Manifest {
             prepare,
             inputs,
             outputs,
+            shares,
             requires,
             env,
             restart,
@@ -145,6 +150,7 @@ impl Manifest {
             prepare,
             inputs,
             outputs,
+            shares,
             requires,
             env,
             restart,

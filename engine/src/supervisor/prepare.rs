@@ -2,6 +2,7 @@
 //! changed, and in one engine at a time per folder.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs::{File, TryLockError},
     io,
@@ -60,7 +61,7 @@ impl<R: Fn(What) + Clone + Send + 'static> Preparation<'_, R> {
         if self.manifest.prepare.is_empty() || self.is_fresh(&self.fingerprint().await?) {
             return Ok(());
         }
-        let _lock = self.lock().await.map_err(|error| self.no_folder(&error))?;
+        let _locks = self.lock().await.map_err(|error| self.no_folder(&error))?;
         // Whoever held the lock may have done the work.
         let fingerprint = self.fingerprint().await?;
         if self.is_fresh(&fingerprint) {
@@ -96,23 +97,28 @@ impl<R: Fn(What) + Clone + Send + 'static> Preparation<'_, R> {
 
     fn no_folder(&self, error: &io::Error) -> String {
         format!(
-            "{} cannot be written: {error}",
-            self.manifest.folder.join(FOLDER).display()
+            "{} cannot be prepared: {error}",
+            self.manifest.folder.display()
         )
     }
 
-    /// Waits until no other engine prepares this folder.
-    async fn lock(&self) -> io::Result<File> {
-        let folder = self.manifest.folder.join(FOLDER);
-        std::fs::create_dir_all(&folder)?;
-        let file = File::create(folder.join("lock"))?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_RETRY).await,
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
+    /// Waits until nobody else prepares this folder, or writes to one that it shares.
+    async fn lock(&self) -> io::Result<Vec<File>> {
+        let shared = self
+            .manifest
+            .shares
+            .iter()
+            .map(|folder| self.manifest.folder.join(folder));
+        let folders = shared
+            .chain([self.manifest.folder.clone()])
+            .map(|folder| folder.canonicalize());
+        // In one order for everybody, or two could wait for each other.
+        let folders: BTreeSet<PathBuf> = folders.collect::<Result<_, _>>()?;
+        let mut locks = Vec::new();
+        for folder in folders {
+            locks.push(lock(&folder.join(FOLDER)).await?);
         }
+        Ok(locks)
     }
 
     async fn run_steps(&self) -> Result<(), Fault> {
@@ -165,5 +171,19 @@ impl<R: Fn(What) + Clone + Send + 'static> Preparation<'_, R> {
             message,
             output: output.tail(),
         })
+    }
+}
+
+async fn lock(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    // What is in it is of this machine.
+    std::fs::write(folder.join(".gitignore"), "*\n")?;
+    let file = File::create(folder.join("lock"))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_RETRY).await,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }

@@ -25,7 +25,13 @@ pub(crate) async fn status(common: &Common, screen: &Screen) -> Result<(), Failu
             Value::Number(ms) if name == "uptime_ms" => age(ms.as_u64().unwrap_or_default()),
             other => plain(other),
         };
-        screen.line(format!("{}  {text}", styled(DIM, format!("{:<15}", name.trim_end_matches("_ms").replace('_', " ")))));
+        screen.line(format!(
+            "{}  {text}",
+            styled(
+                DIM,
+                format!("{:<15}", name.trim_end_matches("_ms").replace('_', " "))
+            )
+        ));
     }
     show_processes(&status["processes"], screen);
     Ok(())
@@ -33,7 +39,8 @@ pub(crate) async fn status(common: &Common, screen: &Screen) -> Result<(), Failu
 
 /// `3 d 4 h`, `2 h 5 min`, `7 min 3 s` or `12 s`.
 fn age(ms: u64) -> String {
-    let (seconds, minutes, hours, days) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
+    let (seconds, minutes, hours, days) =
+        (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
         (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
@@ -56,7 +63,9 @@ fn show_processes(processes: &Value, screen: &Screen) {
 
 /// The supervisor's list.
 async fn processes(client: &Client) -> Result<Value, Failure> {
-    let mut list: Value = client.trigger("engine::supervisor::list", &json!({})).await?;
+    let mut list: Value = client
+        .trigger("engine::supervisor::list", &json!({}))
+        .await?;
     Ok(list["workers"].take())
 }
 

@@ -125,6 +125,7 @@ struct Fill {
     module: String,
     sdk: String,
     prepare_sdk: String,
+    shares_sdk: String,
 }
 
 impl Fill {
@@ -146,12 +147,17 @@ impl Fill {
                 "  - [npm, --prefix, {checkout}/sdk-ts, install, --no-audit, --no-fund]\n  - [npm, --prefix, {checkout}/sdk-ts, run, build]\n"
             )
         };
+        let shares_sdk = checkout
+            .as_ref()
+            .map(|checkout| format!("shares: [{checkout}/sdk-ts]\n"))
+            .unwrap_or_default();
         let prepare_sdk = checkout.as_ref().map(steps).unwrap_or_default();
         Fill {
             name: name.to_owned(),
             module: name.replace('-', "_"),
             sdk,
             prepare_sdk,
+            shares_sdk,
         }
     }
 
@@ -160,6 +166,7 @@ impl Fill {
             .replace("{{module}}", &self.module)
             .replace("{{sdk}}", &self.sdk)
             .replace("{{prepare_sdk}}", &self.prepare_sdk)
+            .replace("{{shares_sdk}}", &self.shares_sdk)
     }
 }
 
