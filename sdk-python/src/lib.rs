@@ -173,6 +173,13 @@ impl Mailbox {
     }
 }
 
+impl Drop for Mailbox {
+    /// Nobody will answer any more: the engine must not send calls here.
+    fn drop(&mut self) {
+        self.inner.close();
+    }
+}
+
 fn pair() -> PyResult<(UnixStream, UnixStream)> {
     let (woken, waker) = UnixStream::pair().map_err(PyOSError::new_err)?;
     for end in [&woken, &waker] {

@@ -32,6 +32,10 @@ async def slow() -> str:
 async def hello(name: str, times: int = 1) -> HttpResponse:
     return HttpResponse({"said": f"hello {name}" * times}, headers={"x-from": "python"})
 
+@worker.function("py-program::stuck")
+def stuck() -> None:
+    time.sleep(60)
+
 @worker.http("GET", "/py/count", auth="none")
 async def count():
     for number in range(3):
@@ -160,6 +164,24 @@ def test_a_program_finishes_its_calls_at_sigterm(engine: Engine, program: subpro
             await asyncio.sleep(0.2)
             program.send_signal(signal.SIGTERM)
             assert await slow == "finished"
+        assert await asyncio.to_thread(program.wait, 5) == 0
+
+    asyncio.run(run())
+
+
+def test_a_second_signal_does_not_wait(engine: Engine, program: subprocess.Popen[str]) -> None:
+    async def run() -> None:
+        async with Worker("py-impatient") as caller:
+            await offered(caller, "py-program::stuck")
+            stuck = asyncio.create_task(caller.trigger("py-program::stuck"))
+            await asyncio.sleep(0.2)
+            program.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.2)
+            assert program.poll() is None
+            program.send_signal(signal.SIGINT)
+            with pytest.raises(AgentOSError) as caught:
+                await asyncio.wait_for(stuck, 2)
+            assert caught.value.code == "cancelled"
         assert await asyncio.to_thread(program.wait, 5) == 0
 
     asyncio.run(run())

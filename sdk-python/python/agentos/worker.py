@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +14,7 @@ from ._agentos import VERSION
 from .calls import Calls
 from .errors import AgentOSError, Code
 from .offers import Book, Offers
+from .program import Reporter, Stop
 from .serving import Server
 from .session import Session, State, Trace, unavailable
 
@@ -143,6 +141,10 @@ class Worker(Offers, Calls):
         if self._session is not None and self.state is not State.CLOSED:
             self._session.close()
 
+    def _cancel_running(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
     async def __aenter__(self) -> Self:
         await self.connect()
         return self
@@ -166,8 +168,8 @@ class Worker(Offers, Calls):
 
         Then running calls finish, 10 s at most. A second signal cancels them.
         """
-        watcher = self.on_state(_Reporter(self.name))
-        stop = _Stop(self)
+        watcher = self.on_state(Reporter(self.name))
+        stop = Stop(self._ask_to_close, self._cancel_running)
         try:
             with stop.on_signals():
                 await self.connect(timeout=None)
@@ -203,43 +205,3 @@ async def _welcomed(session: Session, timeout: float | None) -> None:
         raise AgentOSError(Code.UNAUTHENTICATED, session.message, origin="caller")
     if state is State.CLOSED:
         raise unavailable("the worker was closed")
-
-
-class _Stop:
-    """Ends a serving worker: politely at the first signal, at once at the second."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self.asked = False
-
-    def __call__(self) -> None:
-        if self.asked and self._worker._server is not None:
-            self._worker._server.stop()
-        self.asked = True
-        self._worker._ask_to_close()
-
-    @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        signals = [signal.SIGTERM, signal.SIGINT] if threading.current_thread() is threading.main_thread() else []
-        for number in signals:
-            loop.add_signal_handler(number, self)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-
-class _Reporter:
-    """Logs how the connection fares, each piece of news once."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._last = name, ""
-
-    def __call__(self, state: State, message: str) -> None:
-        level = logging.INFO if state in (State.CONNECTED, State.CONNECTING) else logging.WARNING
-        line = f"{self._name}: {state}: {message}"
-        if state is not State.CLOSED and line != self._last:
-            log.log(level, "%s", line)
-        self._last = line
