@@ -27,8 +27,8 @@ pub(super) fn encode(space: Space, key: &[u8], record: &Record) -> Vec<u8> {
 pub(super) fn decode(space: Space, key: &[u8], bytes: &[u8]) -> Result<Record, Error> {
     let damaged = |what| {
         Error::damaged(format!(
-            "{what} under key {:?} of space {}",
-            key.escape_ascii().to_string(),
+            "{what} under key `{}` of space `{}`",
+            key.escape_ascii(),
             space.name()
         ))
     };
