@@ -2,7 +2,6 @@
 
 use agentos_agent::Agents;
 use agentos_api::Api;
-use agentos_api::Api;
 use agentos_engine::{
     boot::InProcess,
     config::{Builtin, Env, Error, Settings},
@@ -23,7 +22,6 @@ pub(super) fn in_process(settings: &Settings, env: &dyn Env) -> Result<Vec<InPro
 fn make(builtin: &Builtin, settings: &Settings, env: &dyn Env) -> Result<InProcess, Error> {
     let section = &builtin.section;
     let worker: std::sync::Arc<dyn agentos_sdk::Worker> = match builtin.name.as_str() {
-        "api" => Api::new(section.read()?),
         "api" => Api::new(section.read()?),
         "agent" => Agents::new(section.read()?),
         "llm" => Llm::new(llm_config(builtin, settings, env)?)
