@@ -58,18 +58,10 @@ pub(super) fn rehearse(
     for step in turn.iter().cloned() {
         match step {
             Step::Expect(expect) => demand(&expect, &request, number)?,
-            Step::Text(pieces) => plot.emit(
-                pieces
-                    .into_vec()
-                    .into_iter()
-                    .map(|text| Event::Text { text }),
-            ),
-            Step::Reasoning(pieces) => plot.emit(
-                pieces
-                    .into_vec()
-                    .into_iter()
-                    .map(|text| Event::Reasoning { text }),
-            ),
+            Step::Text(pieces) => plot.emit(pieces.0.into_iter().map(|text| Event::Text { text })),
+            Step::Reasoning(pieces) => {
+                plot.emit(pieces.0.into_iter().map(|text| Event::Reasoning { text }));
+            }
             Step::ToolCalls(calls) => calls.into_iter().try_for_each(|call| plot.call(call))?,
             Step::DelayMs(ms) => plot.acts.push_back(Act::Wait(Duration::from_millis(ms))),
             Step::Hold(name) => plot.acts.push_back(Act::Hold(name)),

@@ -1,10 +1,13 @@
 //! The file of turns: its shape, and which turn a call gets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use agentos_contract::llm::{FinishReason, Usage};
 use agentos_sdk::{Code, Error};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 /// Model of the script that stands at the top of the file.
@@ -50,19 +53,32 @@ pub(super) enum Step {
 }
 
 /// One piece, or several that are sent one after the other.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Pieces {
-    One(String),
-    Many(Vec<String>),
+#[derive(Clone, Debug)]
+pub(super) struct Pieces(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Pieces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Pieces(Vec::new()))
+    }
 }
 
-impl Pieces {
-    pub(super) fn into_vec(self) -> Vec<String> {
-        match self {
-            Pieces::One(piece) => vec![piece],
-            Pieces::Many(pieces) => pieces,
+impl<'de> Visitor<'de> for Pieces {
+    type Value = Pieces;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a list of texts")
+    }
+
+    fn visit_str<E: de::Error>(mut self, piece: &str) -> Result<Pieces, E> {
+        self.0.push(piece.to_owned());
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut pieces: A) -> Result<Pieces, A::Error> {
+        while let Some(piece) = pieces.next_element()? {
+            self.0.push(piece);
         }
+        Ok(self)
     }
 }
 
@@ -97,7 +113,8 @@ pub(super) struct Failure {
 
 /// Reads YAML or JSON; the message names line and column.
 pub(super) fn parse(text: &str) -> Result<File, String> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    // Otherwise `text: y` is a boolean.
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     let mut file: File =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
     if !file.turns.is_empty() {
@@ -189,6 +206,12 @@ mod tests {
     }
 
     #[test]
+    fn short_words_are_texts() {
+        let file = parse("turns: [[text: y], [text: [no, \"on\", \"5\"]]]").unwrap();
+        assert_eq!(file.script("x").unwrap().1.turns.len(), 2);
+    }
+
+    #[test]
     fn faults_name_the_place() {
         let check = |text: &str, part: &str| {
             let message = parse(text).unwrap_err();
@@ -196,6 +219,10 @@ mod tests {
         };
         check("turns:\n  - - txt: hi\n", "line 2");
         check("turns:\n  - - txt: hi\n", "tool_calls");
+        check(
+            "turns:\n  - - text: 5\n",
+            "expected a text or a list of texts",
+        );
         check("turn: []", "turn");
         check("{}", "neither");
         check("scripts: {a: {turns: []}}", "script `a` has no turns");
