@@ -2,7 +2,7 @@
 
 from agentos import Context, Worker
 
-worker = Worker("polyglot-sum-python")
+worker = Worker("sum-python")
 
 
 @worker.function("sum::python")

@@ -48,8 +48,7 @@ class Reporter:
         self._name, self._last = name, ""
 
     def __call__(self, state: State, message: str) -> None:
-        level = logging.INFO if state in (State.CONNECTED, State.CONNECTING) else logging.WARNING
         line = f"{self._name}: {state}: {message}"
-        if state is not State.CLOSED and line != self._last:
-            log.log(level, "%s", line)
+        if state not in (State.CONNECTING, State.CLOSED) and line != self._last:
+            log.log(logging.INFO if state is State.CONNECTED else logging.WARNING, "%s", line)
         self._last = line
