@@ -69,6 +69,8 @@ pub struct Handle(Arc<Inner>);
 struct Inner {
     units: Vec<Remote>,
     events: broadcast::Sender<Event>,
+    /// Hears everything from the start; for the first who asks.
+    first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -89,12 +91,13 @@ const EVENTS_MAX: usize = 1024;
 /// When the folder of logs cannot be written.
 pub fn start(config: Config) -> io::Result<Handle> {
     std::fs::create_dir_all(&config.logs_dir)?;
+    let (events, first_listener) = broadcast::channel(EVENTS_MAX);
     let shared = Arc::new(Shared {
         env: config.env,
         guard: config.guard,
         search_path: config.search_path,
         stop_timeout: config.stop_timeout,
-        events: broadcast::Sender::new(EVENTS_MAX),
+        events,
         stop: CancellationToken::new(),
     });
     let tasks = TaskTracker::new();
@@ -127,6 +130,7 @@ pub fn start(config: Config) -> io::Result<Handle> {
     Ok(Handle(Arc::new(Inner {
         units,
         events: shared.events.clone(),
+        first_listener: Mutex::new(Some(first_listener)),
         stop: shared.stop.clone(),
         tasks,
     })))
@@ -159,9 +163,15 @@ impl Handle {
         self.0.units.iter().map(look).collect()
     }
 
-    /// Events from now on.
+    /// Events from now on; for the first who asks, from the start.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.0.events.subscribe()
+        let first = self
+            .0
+            .first_listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        first.unwrap_or_else(|| self.0.events.subscribe())
     }
 
     /// Ends the process of `name`, prepares it if its inputs changed, and starts it again. Returns

@@ -67,9 +67,10 @@ fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {
 
 /// Shows how the workers come up, then says what there is, then reports what happens to them.
 async fn live(running: &Running, settings: &Settings, mut progress: Progress, screen: Screen) {
-    progress.until_settled(running).await;
+    let mut events = running.supervisor().events();
+    progress.until_settled(running, &mut events).await;
     banner::ready(running, settings, screen);
-    progress.report(running).await;
+    progress.report(&mut events).await;
 }
 
 /// Ends everything in good order; a second signal ends the process at once, and with it, by their

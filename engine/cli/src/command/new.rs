@@ -144,7 +144,7 @@ impl Fill {
         // In a checkout the SDK is built where it stands.
         let steps = |checkout: &String| {
             format!(
-                "  - [npm, --prefix, {checkout}/sdk-ts, install, --no-audit, --no-fund]\n  - [npm, --prefix, {checkout}/sdk-ts, run, build]\n"
+                "  - [npm, --prefix, {checkout}/sdk-ts, install, --no-save, --no-audit, --no-fund]\n  - [npm, --prefix, {checkout}/sdk-ts, run, build]\n"
             )
         };
         let shares_sdk = checkout

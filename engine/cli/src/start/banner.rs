@@ -40,7 +40,7 @@ pub(super) fn ready(running: &Running, settings: &Settings, screen: Screen) {
         screen.line(format!("  {}  {}", styled(DIM, "token"), running.token()));
     }
     screen.line("");
-    let rows = rows(running);
+    let rows = rows(running, settings);
     if !rows.is_empty() {
         screen.table(&["  WORKER", "LANGUAGE", "FUNCTIONS", "STATE"], &rows);
         screen.line("");
@@ -73,19 +73,20 @@ struct Line {
     note: Option<String>,
 }
 
-fn lines(running: &Running) -> Vec<Line> {
+fn lines(running: &Running, settings: &Settings) -> Vec<Line> {
     let processes = running.supervisor().statuses();
-    let in_process = running.bus().workers().into_iter().filter(|worker| {
-        let features = &worker.hello.features;
-        features.iter().any(|feature| feature == "in-process")
-            && !matches!(worker.hello.name.as_str(), "engine" | "http")
-    });
-    let in_process = in_process.map(|worker| Line {
-        name: worker.hello.name,
-        language: worker.hello.language,
-        functions: Some(worker.functions.len()),
-        state: "in process".to_owned(),
-        note: None,
+    let sessions = running.bus().workers();
+    let in_process = settings.workers.builtin.iter().map(|builtin| {
+        let session = sessions
+            .iter()
+            .find(|session| session.hello.name == builtin.name);
+        Line {
+            name: builtin.name.clone(),
+            language: "rust".to_owned(),
+            functions: session.map(|session| session.functions.len()),
+            state: "in process".to_owned(),
+            note: None,
+        }
     });
     in_process
         .chain(processes.iter().map(|status| line_of(status, running)))
@@ -112,7 +113,8 @@ fn line_of(status: &Status, running: &Running) -> Line {
     }
 }
 
-fn rows(running: &Running) -> Vec<Vec<Cell>> {
+/// Why a worker does not run was said when it happened.
+fn rows(running: &Running, settings: &Settings) -> Vec<Vec<Cell>> {
     let row = |line: Line| {
         let colour = match line.state.as_str() {
             "in process" | "running" => GREEN,
@@ -122,18 +124,14 @@ fn rows(running: &Running) -> Vec<Vec<Cell>> {
         let functions = line
             .functions
             .map_or_else(|| "-".to_owned(), |count| count.to_string());
-        let state = line.note.map_or_else(
-            || line.state.clone(),
-            |note| format!("{}: {note}", line.state),
-        );
         vec![
             Cell::new(format!("  {}", line.name)).style(BOLD),
             Cell::new(line.language),
             Cell::new(functions),
-            Cell::new(state).style(colour),
+            Cell::new(line.state).style(colour),
         ]
     };
-    lines(running).into_iter().map(row).collect()
+    lines(running, settings).into_iter().map(row).collect()
 }
 
 /// A line that works as it stands: the chat when there is an agent, else a look at the health.
@@ -156,7 +154,7 @@ fn curl(running: &Running) -> String {
 }
 
 fn summary(event: &str, running: &Running, settings: &Settings) -> Value {
-    let workers: Vec<Value> = lines(running)
+    let workers: Vec<Value> = lines(running, settings)
         .into_iter()
         .map(|line| {
             json!({ "name": line.name, "language": line.language, "functions": line.functions, "state": line.state, "error": line.note })

@@ -58,8 +58,7 @@ impl Progress {
     }
 
     /// Shows what happens until every process is connected, or will not be.
-    pub(super) async fn until_settled(&mut self, running: &Running) {
-        let mut events = running.supervisor().events();
+    pub(super) async fn until_settled(&mut self, running: &Running, events: &mut Receiver<Event>) {
         loop {
             let statuses = running.supervisor().statuses();
             let waiting: Vec<&Status> = statuses
@@ -70,7 +69,7 @@ impl Progress {
             if waiting.is_empty() {
                 break;
             }
-            if let Ok(Some(event)) = tokio::time::timeout(LOOK_AGAIN, next(&mut events)).await {
+            if let Ok(Some(event)) = tokio::time::timeout(LOOK_AGAIN, next(events)).await {
                 self.show(&event);
             }
         }
@@ -81,9 +80,8 @@ impl Progress {
     }
 
     /// Reports, as log lines, what happens to processes from now on.
-    pub(super) async fn report(&mut self, running: &Running) {
-        let mut events = running.supervisor().events();
-        while let Some(event) = next(&mut events).await {
+    pub(super) async fn report(&self, events: &mut Receiver<Event>) {
+        while let Some(event) = next(events).await {
             if self.screen.json {
                 self.show(&event);
             } else {
