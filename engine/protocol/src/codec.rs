@@ -6,6 +6,8 @@
 use bytes::Bytes;
 
 pub mod iii;
+#[cfg(any(test, feature = "oracle"))]
+pub mod oracle;
 pub mod v2;
 
 /// The WebSocket sub-protocol that chooses the binary dialect.

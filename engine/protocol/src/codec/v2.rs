@@ -169,6 +169,9 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
             Encoding::Binary
         },
     };
+    if id == 0 && (kind::RESULT..=kind::CANCEL).contains(&head[0]) {
+        return Err(invalid("the number of a call is not 0"));
+    }
     let call = CallRef::Number(id);
     Ok(match head[0] {
         kind::CALL => Frame::Call(Box::new(decode_call(id, aux, flags, meta, payload())?)),

@@ -60,3 +60,19 @@ impl JsonSchema for Doc {
         true.into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// An update rewrites the whole document; numbers beside the change must not drift.
+        #[test]
+        fn numbers_survive_being_taken_apart(number in any::<f64>().prop_filter("JSON has no others", |n| n.is_finite())) {
+            let doc = Doc::of(&Value::from(number)).unwrap();
+            prop_assert_eq!(Doc::of(&doc.value().unwrap()).unwrap(), doc);
+        }
+    }
+}
