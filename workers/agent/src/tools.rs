@@ -70,8 +70,8 @@ impl Toolbox {
             .collect();
         // The same order each time: providers cache what stays the same.
         allowed.sort_by(|a, b| a.id.cmp(&b.id));
-        for pattern in capabilities.iter().filter(|pattern| !pattern.contains('*')) {
-            if !allowed.iter().any(|function| function.id == **pattern) {
+        for pattern in capabilities {
+            if !allowed.iter().any(|function| allows(pattern, &function.id)) {
                 toolbox.notices.push(format!(
                     "no worker offers `{pattern}`, which this agent may call"
                 ));

@@ -7,6 +7,7 @@ use agentos_contract::{
     agent::{StopReason, ToolRun},
     chat::Message,
     llm::{Completion, FinishReason, ToolCall, Usage},
+    tools::id_of,
 };
 use serde_json::Value;
 
@@ -171,7 +172,7 @@ impl Turn {
         let found = self.toolbox.find(&call.name);
         let function = found
             .as_ref()
-            .map_or_else(|_| call.name.clone(), |function| function.id.clone());
+            .map_or_else(|_| readable(&call.name), |function| function.id.clone());
         let input = found.and_then(|found: &Function| found.input(&call.arguments, &self.agent_id));
         let (action, warning) = match self.guard.before(&function, &call.arguments) {
             Verdict::Block(why) => (Action::Refuse(format!("error: {why}")), None),
@@ -239,6 +240,11 @@ impl Turn {
             self.messages.push(Message::assistant(said, Vec::new()));
         }
     }
+}
+
+/// What a model called, as people write it.
+fn readable(name: &str) -> String {
+    id_of(name).unwrap_or_else(|| name.to_owned())
 }
 
 #[cfg(test)]

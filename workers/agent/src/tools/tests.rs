@@ -53,13 +53,14 @@ fn the_system_is_offered_only_to_those_who_name_it() {
 
 #[test]
 fn what_is_missing_or_too_much_is_said() {
-    let patterns = ["a::x".to_owned(), "b::*".to_owned()];
+    let patterns = ["a::x", "b::*", "c::*"].map(str::to_owned);
     let toolbox = Toolbox::new(listed(&["b::1", "b::2", "b::3"]), &patterns, 2);
     assert_eq!(toolbox.tools.len(), 2);
     assert_eq!(
         toolbox.notices,
         [
             "no worker offers `a::x`, which this agent may call",
+            "no worker offers `c::*`, which this agent may call",
             "3 functions are allowed and 2 are offered: name fewer"
         ]
     );
