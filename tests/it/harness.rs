@@ -63,7 +63,8 @@ impl Engine {
             .arg(&file)
             .arg("--data-dir")
             .arg(folder.path().join("data"))
-            .args(["--bus-port", "0", "--http-port", "0"])
+            .args(["--http-port", "0"])
+            .args(if arguments.contains(&"--bus-port") { &[][..] } else { &["--bus-port", "0"] })
             .args(arguments)
             .current_dir(folder.path())
             .env("AGENTOS_HOME", folder.path().join("home"))
@@ -181,17 +182,25 @@ impl Drop for Engine {
 }
 
 /// Waits until `probe` gives something.
-pub(crate) async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> Result<T>
+pub(crate) async fn eventually<T, F>(what: &str, probe: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Option<T>>,
 {
-    let until = Instant::now() + PATIENCE;
+    eventually_within(PATIENCE, what, probe).await
+}
+
+/// As [`eventually`], for things that take longer.
+pub(crate) async fn eventually_within<T, F>(patience: Duration, what: &str, mut probe: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Option<T>>,
+{
+    let until = Instant::now() + patience;
     loop {
         if let Some(found) = probe().await {
             return Ok(found);
         }
         if Instant::now() > until {
-            bail!("{what} did not happen in {PATIENCE:?}");
+            bail!("{what} did not happen in {patience:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

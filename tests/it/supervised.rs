@@ -1,12 +1,12 @@
 //! Worker processes: started, restarted, never left behind.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use agentos_sdk::Code;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, eventually, root};
+use crate::harness::{Engine, eventually};
 
 /// The program of a worker that needs no SDK and nothing installed: Python and a socket.
 const WORKER: &str = include_str!("supervised/worker.py");
@@ -96,21 +96,4 @@ async fn a_missing_program_is_named_and_the_rest_runs() -> Result<()> {
         error.contains("no-such-program-anywhere").then_some(())
     };
     eventually("the missing program is named", told).await
-}
-
-#[tokio::test]
-async fn hello_examples_register_and_call() -> Result<()> {
-    let engine = Engine::bare().await?;
-    let examples = root().join("examples");
-    let rows: [(&Path, &[&str], &str); 4] = [
-        (&root().join("target/release"), &["./hello-rust"], "hello Ada"),
-        (&examples.join("hello-websocket"), &["node", "hello.mjs"], "hello Ada"),
-        (&examples.join("hello-ts"), &["node", "hello.mjs"], "hello Ada"),
-        (&examples.join("hello-python"), &["python", "hello.py"], "hello Ada"),
-    ];
-    for (folder, command, expected) in rows {
-        let output = crate::clients::run(&engine, folder, command)?;
-        assert_eq!(output.trim(), expected, "{command:?}");
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ import openai
 
 base_url = f"{os.environ['AGENTOS_HTTP']}/v1"
 client = openai.OpenAI(base_url=base_url, api_key=os.environ["AGENTOS_TOKEN"])
-ask = {"model": "agent/counter", "messages": [{"role": "user", "content": "shout and count hello"}]}
+ask = {"model": "agent/polyglot", "messages": [{"role": "user", "content": "write and embed"}]}
 
 whole = client.chat.completions.create(**ask)
 print(f"whole: {whole.choices[0].message.content}")
@@ -18,7 +18,7 @@ for chunk in client.chat.completions.create(**ask, stream=True):
 print(f"streamed: {''.join(pieces)}")
 print(f"pieces: {str(len(pieces) > 1).lower()}")
 
-print(f"models: {str('agent/counter' in [model.id for model in client.models.list()]).lower()}")
+print(f"models: {str('agent/polyglot' in [model.id for model in client.models.list()]).lower()}")
 
 try:
     client.chat.completions.create(**{**ask, "model": "no/such"})

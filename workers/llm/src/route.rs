@@ -112,11 +112,13 @@ impl Routes {
             .routes
             .iter()
             .find(|route| route.models.iter().any(|model| model == asked));
-        // A name nobody lists may still be known upstream: providers add models every week.
-        Ok((
-            listing.unwrap_or(&self.routes[*default]),
-            Some(asked.to_owned()),
-        ))
+        let upstream = |route: &&Route| matches!(route.family, Family::OpenAi | Family::Anthropic);
+        // A name nobody lists may still be known upstream: providers add models every week. What
+        // is played here is known here.
+        listing
+            .or_else(|| Some(&self.routes[*default]).filter(upstream))
+            .map(|route| (route, Some(asked.to_owned())))
+            .ok_or_else(|| unknown(asked, &format!("there is no model `{asked}`; `llm::models` lists them")))
     }
 
     pub(crate) fn models(&self) -> llm::Models {
