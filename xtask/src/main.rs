@@ -1,1 +1,44 @@
-fn main(){}
+//! `cargo xtask`: the verbs of every day.
+
+mod bench;
+mod stage;
+mod suites;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask VERB
+
+  test         installs what the tests need, and runs every suite; what CI runs
+  ci           the same
+  fmt          formats the Rust code
+  lint         rustfmt and clippy, as CI asks for
+  bench boot   warm start and idle memory of the engine with its in-process workers
+  fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz)";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        ["test" | "ci"] => suites::all(),
+        ["fmt"] => suites::format(),
+        ["lint"] => suites::lint(),
+        ["bench", "boot"] => bench::boot(),
+        ["fuzz", seconds] => suites::fuzz(seconds),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("unknown verb: {}\n\n{HELP}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The suites. One release profile and one set of features for all Rust code, so that a clean
+//! clone compiles each dependency once.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::stage::{Report, Step, root, step};
+
+/// Everything but the two native modules, which their own packages build.
+const WORKSPACE: &str = "--release --workspace --exclude agentos-python --exclude agentos-node";
+
+/// The Python that the suites run on.
+fn venv() -> PathBuf {
+    root().join("target/xtask/venv")
+}
+
+fn python(folder: &str, line: &str) -> Step {
+    step(
+        folder,
+        &format!("{} {line}", venv().join("bin/python").display()),
+    )
+}
+
+pub(crate) fn all() -> Result<()> {
+    let mut report = Report::default();
+    let ready = report.stage("format", &[step(".", "cargo fmt --all --check")])
+        && report.stage("lint", &[clippy()])
+        && report.stage(
+            "build",
+            &[step(".", &format!("cargo build {WORKSPACE} --all-targets"))],
+        );
+    if ready {
+        report.stage("TypeScript", &typescript());
+        report.stage("Python", &python_suite());
+        if report.stage("clients and examples", &clients()) {
+            report.stage("Rust and end to end", &[rust()]);
+        }
+        report.stage("embedding worker", &embedding());
+    }
+    report.finish()
+}
+
+fn clippy() -> Step {
+    step(
+        ".",
+        "cargo clippy --release --workspace --all-targets -- -D warnings",
+    )
+}
+
+fn rust() -> Step {
+    step(".", &format!("cargo test {WORKSPACE}"))
+        .env("AGENTOS_TEST_PYTHON", venv().join("bin/python"))
+}
+
+fn typescript() -> Vec<Step> {
+    vec![
+        step("sdk-ts", "npm ci --no-audit --no-fund"),
+        step("sdk-ts", "npm run build"),
+        step("sdk-ts", "npm test"),
+        step("workers/tools", "npm ci --no-audit --no-fund"),
+        step("workers/tools", "npm run build"),
+        step("workers/tools", "npm test"),
+    ]
+}
+
+fn python_suite() -> Vec<Step> {
+    let pip = "-m pip install --quiet --disable-pip-version-check";
+    vec![
+        step(".", &format!("python3 -m venv {}", venv().display())),
+        python(
+            "sdk-python",
+            &format!("{pip} --force-reinstall --no-deps ."),
+        ),
+        python("sdk-python", &format!("{pip} .[test]")),
+        python("sdk-python", "-m pytest -q"),
+        python("sdk-python", "-m mypy"),
+    ]
+}
+
+fn clients() -> Vec<Step> {
+    vec![
+        python(
+            ".",
+            "-m pip install --quiet --disable-pip-version-check -r tests/clients/python/requirements.txt",
+        ),
+        step("tests/clients/node", "npm ci --no-audit --no-fund"),
+        step("examples/hello-websocket", "npm ci --no-audit --no-fund"),
+        step("examples/hello-ts", "npm ci --no-audit --no-fund"),
+        step(
+            "examples/polyglot-sum/typescript",
+            "npm ci --no-audit --no-fund",
+        ),
+        step("examples/polyglot-sum/typescript", "npx tsc"),
+    ]
+}
+
+/// In the environment that the end-to-end tests have had prepared.
+fn embedding() -> Vec<Step> {
+    vec![
+        step(
+            "workers/embedding",
+            ".venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt",
+        ),
+        step("workers/embedding", ".venv/bin/python -m pytest -q"),
+    ]
+}
+
+pub(crate) fn format() -> Result<()> {
+    step(".", "cargo fmt --all").run()
+}
+
+pub(crate) fn lint() -> Result<()> {
+    step(".", "cargo fmt --all --check").run()?;
+    clippy().run()
+}
+
+pub(crate) fn fuzz(seconds: &str) -> Result<()> {
+    for target in ["v2", "iii"] {
+        step(
+            "engine/protocol",
+            &format!("cargo fuzz run {target} -- -max_total_time={seconds}"),
+        )
+        .run()?;
+    }
+    Ok(())
+}
