@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::count::Count;
 use crate::stage::{root, step};
 
 const ROUNDS: usize = 15;
@@ -20,7 +21,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// Warm start to ready, and memory when idle, with all in-process workers.
 pub(crate) fn boot() -> Result<()> {
-    step(".", "cargo build --release").run()?;
+    step(".", "cargo build --release").run(&mut Count::default())?;
     let folder = std::env::temp_dir().join(format!("agentos-bench-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let outcome = measure(&folder);

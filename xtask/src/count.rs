@@ -32,6 +32,10 @@ impl Count {
         }
     }
 
+    pub(crate) fn is_zero(self) -> bool {
+        self == Count::default()
+    }
+
     fn read_pairs(&mut self, words: &[&str]) {
         for pair in words.windows(2) {
             match pair[1] {

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the verbs of every day.
 
 mod bench;
+mod count;
 mod stage;
 mod suites;
 

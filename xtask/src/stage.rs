@@ -1,12 +1,15 @@
 //! Stages: commands that are run one after the other, timed, and told of at the end.
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::count::Count;
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -39,15 +42,25 @@ impl Step {
         self
     }
 
-    pub(crate) fn run(&self) -> Result<()> {
+    /// Runs to the end, showing all that is printed; `count` takes what it says of tests.
+    pub(crate) fn run(&self, count: &mut Count) -> Result<()> {
         let line = self.words.join(" ");
         println!("\n▸ {line}");
-        let status = Command::new(&self.words[0])
+        let mut child = Command::new(&self.words[0])
             .args(&self.words[1..])
             .current_dir(&self.folder)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .status()
+            .stdout(Stdio::piped())
+            .spawn()
             .with_context(|| format!("cannot run `{}`; is it installed?", self.words[0]))?;
+        if let Some(out) = child.stdout.take() {
+            for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                count.read(&line);
+                println!("{line}");
+            }
+        }
+        let status = child.wait()?;
         if !status.success() {
             bail!("`{line}` in {} ended with {status}", self.folder.display());
         }
@@ -58,6 +71,7 @@ impl Step {
 struct Outcome {
     name: &'static str,
     took: Duration,
+    count: Count,
     error: Option<anyhow::Error>,
 }
 
@@ -70,7 +84,8 @@ impl Report {
     pub(crate) fn stage(&mut self, name: &'static str, steps: &[Step]) -> bool {
         println!("\n━━ {name}");
         let began = Instant::now();
-        let error = steps.iter().find_map(|step| step.run().err());
+        let mut count = Count::default();
+        let error = steps.iter().find_map(|step| step.run(&mut count).err());
         if let Some(error) = &error {
             eprintln!("✗ {name}: {error:#}");
         }
@@ -78,6 +93,7 @@ impl Report {
         self.0.push(Outcome {
             name,
             took: began.elapsed(),
+            count,
             error,
         });
         passed
@@ -86,19 +102,30 @@ impl Report {
     /// Prints the table; an error when any stage failed.
     pub(crate) fn finish(self) -> Result<()> {
         println!();
-        for Outcome { name, took, error } in &self.0 {
+        let mut total = Count::default();
+        for Outcome {
+            name,
+            took,
+            count,
+            error,
+        } in &self.0
+        {
             let mark = if error.is_none() { "✓" } else { "✗" };
-            println!("{mark} {name:<24} {:>6.1} s", took.as_secs_f64());
+            let tests = if count.is_zero() {
+                String::new()
+            } else {
+                count.to_string()
+            };
+            println!("{mark} {name:<24} {:>6.1} s  {tests}", took.as_secs_f64());
+            total += *count;
         }
         let failed = self
             .0
             .iter()
             .filter(|outcome| outcome.error.is_some())
             .count();
-        println!(
-            "\nstages: {} passed, {failed} failed",
-            self.0.len() - failed
-        );
+        println!("\ntests: {total}");
+        println!("stages: {} passed, {failed} failed", self.0.len() - failed);
         if failed > 0 {
             bail!("{failed} of {} stages failed", self.0.len())
         } else {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::count::Count;
 use crate::stage::{Report, Step, root, step};
 
 /// Everything but the two native modules, which their own packages build.
@@ -107,21 +108,21 @@ fn embedding() -> Vec<Step> {
 }
 
 pub(crate) fn format() -> Result<()> {
-    step(".", "cargo fmt --all").run()
+    step(".", "cargo fmt --all").run(&mut Count::default())
 }
 
 pub(crate) fn lint() -> Result<()> {
-    step(".", "cargo fmt --all --check").run()?;
-    clippy().run()
+    step(".", "cargo fmt --all --check").run(&mut Count::default())?;
+    clippy().run(&mut Count::default())
 }
 
 pub(crate) fn fuzz(seconds: &str) -> Result<()> {
-    for target in ["v2", "iii"] {
+    for target in ["v2_decode", "iii_decode"] {
         step(
             "engine/protocol",
             &format!("cargo fuzz run {target} -- -max_total_time={seconds}"),
         )
-        .run()?;
+        .run(&mut Count::default())?;
     }
     Ok(())
 }

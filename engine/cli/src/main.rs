@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         return guard::run(words.collect::<Vec<OsString>>());
     }
     let args = Args::parse();
-    let screen = Screen::new(args.common.json);
+    let screen = Screen::new(args.common.json, matches!(args.verb, Verb::Start(_)));
     match run(args, &screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -26,11 +26,13 @@ pub(crate) fn styled(style: Style, text: impl Display) -> String {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
     pub(crate) json: bool,
+    /// Whether the program goes on when nobody reads its output any more.
+    pub(crate) goes_on: bool,
 }
 
 impl Screen {
-    pub(crate) fn new(json: bool) -> Self {
-        Screen { json }
+    pub(crate) fn new(json: bool, goes_on: bool) -> Self {
+        Screen { json, goes_on }
     }
 
     /// A line of the answer.
@@ -41,13 +43,13 @@ impl Screen {
     /// A piece of the answer, shown at once.
     pub(crate) fn text(self, text: &str) {
         let mut out = anstream::stdout().lock();
-        give_up_if_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+        self.check(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     }
 
     /// Bytes of the answer, as they are.
     pub(crate) fn bytes(self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
-        give_up_if_closed(out.write_all(bytes).and_then(|()| out.flush()));
+        self.check(out.write_all(bytes).and_then(|()| out.flush()));
     }
 
     /// The answer as JSON: on one line for programs, laid out for people.
@@ -99,6 +101,13 @@ impl Screen {
         }
     }
 
+    /// The reader, `head` for instance, has seen enough.
+    fn check(self, written: io::Result<()>) {
+        if written.is_err() && !self.goes_on {
+            std::process::exit(0);
+        }
+    }
+
     pub(crate) fn is_terminal(self) -> bool {
         io::stdout().is_terminal()
     }
@@ -134,13 +143,6 @@ impl Cell {
     pub(crate) fn style(mut self, style: Style) -> Self {
         self.style = style;
         self
-    }
-}
-
-/// The reader, `head` for instance, has seen enough.
-fn give_up_if_closed(written: io::Result<()>) {
-    if written.is_err() {
-        std::process::exit(0);
     }
 }
 

@@ -191,6 +191,23 @@ fn says_what_is_missing_and_runs_the_rest() {
 }
 
 #[test]
+fn an_engine_goes_on_when_nobody_reads_its_output() {
+    let place = Place::new();
+    place.configure(&[]);
+    let mut command = place.command(&["start"]);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    wait_for("the engine", || {
+        (place.run(&["status"]).exit == Some(0)).then_some(())
+    });
+    place.run(&["stop"]).ok();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_killed_worker_comes_back() {
     let place = Place::new();
     shell_worker(place.path(), "family", FAMILY, "");
