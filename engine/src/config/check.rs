@@ -101,11 +101,11 @@ impl Check<'_> {
     }
 
     fn origins(&self, section: &str, origins: &[String]) -> Result<(), Error> {
-        for (index, origin) in origins
+        let wrong = origins
             .iter()
             .enumerate()
-            .filter(|(_, origin)| !is_origin(origin))
-        {
+            .find(|(_, origin)| !is_origin(origin));
+        if let Some((index, origin)) = wrong {
             let message = format!(
                 "`{origin}` is no origin; expected scheme and host, for instance https://app.example.org or http://localhost:5173"
             );
@@ -118,7 +118,8 @@ impl Check<'_> {
 
     fn hosts(&self, section: &str, hosts: &[String]) -> Result<(), Error> {
         let is_host = |host: &String| !host.is_empty() && !host.contains(['/', ' ', '@']);
-        for (index, host) in hosts.iter().enumerate().filter(|(_, host)| !is_host(host)) {
+        let wrong = hosts.iter().enumerate().find(|(_, host)| !is_host(host));
+        if let Some((index, host)) = wrong {
             let message = format!(
                 "`{host}` is no host name; expected a name such as agents.example.org, without scheme or path"
             );

@@ -1,6 +1,9 @@
 //! Where variables come from. The only place that reads the environment; tests pass a map.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::BuildHasher,
+};
 
 /// Looks variables up by name.
 pub trait Env: Send + Sync {
@@ -24,7 +27,7 @@ impl Env for BTreeMap<String, String> {
     }
 }
 
-impl Env for HashMap<String, String> {
+impl<S: BuildHasher + Send + Sync> Env for HashMap<String, String, S> {
     fn var(&self, name: &str) -> Option<String> {
         self.get(name).cloned()
     }

@@ -156,7 +156,7 @@ impl<'de> Visitor<'de> for Build {
 
 // ── To types ────────────────────────────────────────────────────────────────────────────────
 
-impl<'de> IntoDeserializer<'de, Error> for Node {
+impl IntoDeserializer<'_, Error> for Node {
     type Deserializer = Node;
 
     fn into_deserializer(self) -> Node {

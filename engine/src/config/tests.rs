@@ -271,3 +271,46 @@ fn manifests_are_as_strict() {
         ":4: `restart.backoff`: unknown field `backoff`, expected one of `backoff_ms`, `backoff_ms_max`, `stable_ms`",
     );
 }
+
+/// The blocks of docs/settings.md that are YAML.
+fn documented() -> Vec<&'static str> {
+    let page = include_str!("../../../docs/settings.md");
+    page.split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_page_of_settings_shows_the_defaults() {
+    let (shown, unwritten) = (read(documented()[0]).unwrap(), read("").unwrap());
+    let comparable = |settings: &Settings| {
+        format!(
+            "{:?}",
+            (
+                &settings.bus,
+                &settings.http,
+                &settings.data_dir,
+                &settings.limits,
+                &settings.log
+            )
+        )
+    };
+    assert_eq!(comparable(&shown), comparable(&unwritten));
+    let workers = |settings: &Settings| {
+        (
+            settings.workers.builtin.len(),
+            settings.workers.stop_timeout,
+            settings.workers.log_bytes_max,
+        )
+    };
+    assert_eq!(workers(&shown), workers(&unwritten));
+}
+
+#[test]
+fn the_page_of_settings_shows_a_manifest_that_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("worker.yaml"), documented()[1]).unwrap();
+    let manifest = crate::supervisor::Manifest::open(folder.path(), &env(&[])).unwrap();
+    assert_eq!(manifest.restart, crate::supervisor::Restart::default());
+}

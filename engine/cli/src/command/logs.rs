@@ -32,11 +32,13 @@ pub(crate) async fn run(logs: Logs, common: &Common, screen: &Screen) -> Result<
     }
     let mut tail = Tail::open(path)?;
     screen.bytes(&last_lines(&tail.past()?, logs.lines));
-    while logs.follow {
+    if !logs.follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         screen.bytes(&tail.news()?);
     }
-    Ok(())
 }
 
 fn no_log(name: &str, folder: &Path) -> Failure {

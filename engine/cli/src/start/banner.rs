@@ -10,29 +10,22 @@ use serde_json::{Value, json};
 use super::progress::functions_of;
 use crate::screen::{BOLD, Cell, DIM, GREEN, RED, Screen, YELLOW, styled};
 
-/// Everything in the engine's process is up; for people, [`ready`] says it all.
+/// Everything in the engine's process is up.
 pub(super) fn started(running: &Running, settings: &Settings, screen: Screen) {
     if screen.json {
-        screen.value(&summary("started", running, settings));
+        return screen.value(&summary("started", running, settings));
     }
-}
-
-/// The worker processes are up too, as far as they will be.
-pub(super) fn ready(running: &Running, settings: &Settings, screen: Screen) {
-    if screen.json {
-        return screen.value(&summary("ready", running, settings));
-    }
-    let (bus, http) = (bus_url(running), http_url(running));
+    let took = running.took().as_millis();
     screen.line(format!(
-        "{} {}, ready in {} ms\n",
+        "{} {}, up in {took} ms\n",
         styled(BOLD, "AgentOS"),
-        env!("AGENTOS_VERSION"),
-        running.took().as_millis()
+        env!("AGENTOS_VERSION")
     ));
+    let data = settings.data_dir.display().to_string();
     for (name, value) in [
-        ("bus", bus),
-        ("http", http),
-        ("data", settings.data_dir.display().to_string()),
+        ("bus", bus_url(running)),
+        ("http", http_url(running)),
+        ("data", data),
     ] {
         screen.line(format!("  {}  {value}", styled(DIM, format!("{name:<5}"))));
     }
@@ -40,6 +33,13 @@ pub(super) fn ready(running: &Running, settings: &Settings, screen: Screen) {
         screen.line(format!("  {}  {}", styled(DIM, "token"), running.token()));
     }
     screen.line("");
+}
+
+/// The worker processes are up too, as far as they will be.
+pub(super) fn ready(running: &Running, settings: &Settings, screen: Screen) {
+    if screen.json {
+        return screen.value(&summary("ready", running, settings));
+    }
     let rows = rows(running, settings);
     if !rows.is_empty() {
         screen.table(&["  WORKER", "LANGUAGE", "FUNCTIONS", "STATE"], &rows);
@@ -149,7 +149,8 @@ fn curl(running: &Running) -> String {
         (_, Auth::None) => String::new(),
         (_, Auth::Token) => format!(" -H 'Authorization: Bearer {}'", running.token()),
     };
-    let body = r#"{"model": "assistant", "messages": [{"role": "user", "content": "hello"}]}"#;
+    let body =
+        r#"{"model": "agent/assistant", "messages": [{"role": "user", "content": "hello"}]}"#;
     format!("curl {url}/v1/chat/completions{token} -H 'Content-Type: application/json' -d '{body}'")
 }
 
