@@ -166,7 +166,11 @@ pub async fn start(
     };
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 3] = [("engine", Arc::new(admin)), ("state", state), ("http", http)];
+    let builtins: [(&str, Arc<dyn Worker>); 3] = [
+        ("engine", Arc::new(admin)),
+        ("state", state),
+        ("http", http),
+    ];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);
     }

@@ -27,7 +27,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bus's door.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     bus: Arc<Bus>,
     gate: Arc<Gate>,
     sessions: Arc<Semaphore>,
@@ -46,10 +46,10 @@ impl Listener {
         sessions_max: usize,
         outbox_limits: agentos_wire::Limits,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let socket = TcpListener::bind(address).await?;
         let sessions = Arc::new(Semaphore::new(sessions_max.min(Semaphore::MAX_PERMITS)));
         Ok(Listener {
-            listener,
+            socket,
             bus,
             gate: Arc::new(gate),
             sessions,
@@ -58,7 +58,7 @@ impl Listener {
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.local_addr()
     }
 
     /// Accepts until `stop`, then waits for the sessions to close.
@@ -66,7 +66,7 @@ impl Listener {
         let sessions = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = self.socket.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {
@@ -78,7 +78,7 @@ impl Listener {
                 }
             }
         }
-        drop(self.listener);
+        drop(self.socket);
         sessions.close();
         sessions.wait().await;
     }

@@ -16,12 +16,19 @@ use crate::{
 };
 
 fn python() -> PathBuf {
-    std::env::var_os("AGENTOS_TEST_PYTHON").map_or_else(|| root().join("target/xtask/venv/bin/python"), PathBuf::from)
+    std::env::var_os("AGENTOS_TEST_PYTHON").map_or_else(
+        || root().join("target/xtask/venv/bin/python"),
+        PathBuf::from,
+    )
 }
 
 /// Runs a client in `folder` against the engine and gives what it printed.
 pub(crate) fn run(engine: &Engine, folder: &Path, command: &[&str]) -> Result<String> {
-    let program = if command[0] == "python" { python() } else { PathBuf::from(command[0]) };
+    let program = if command[0] == "python" {
+        python()
+    } else {
+        PathBuf::from(command[0])
+    };
     let output = Command::new(program)
         .args(&command[1..])
         .current_dir(folder)
@@ -31,22 +38,32 @@ pub(crate) fn run(engine: &Engine, folder: &Path, command: &[&str]) -> Result<St
         .env("OTEL_ENABLED", "false")
         .stdin(Stdio::null())
         .output()?;
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{command:?} ended with {}\n{out}\n{err}", output.status);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(
+        output.status.success(),
+        "{command:?} ended with {}\n{out}\n{err}",
+        output.status
+    );
     Ok(out.into_owned())
 }
 
 /// Off the runtime's threads, so that an engine in this process could answer meanwhile.
-async fn run_client(engine: &Engine, folder: PathBuf, command: Vec<&str>) -> Result<String> {
+fn run_client(engine: &Engine, folder: PathBuf, command: Vec<&str>) -> Result<String> {
     tokio::task::block_in_place(|| run(engine, &folder, &command))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openai_packages_get_answers_whole_and_streamed() -> Result<()> {
     let clients = root().join("tests/clients");
-    for (folder, command) in [(clients.join("node"), vec!["node", "openai.mjs"]), (clients.join("python"), vec!["python", "openai_client.py"])] {
+    for (folder, command) in [
+        (clients.join("node"), vec!["node", "openai.mjs"]),
+        (clients.join("python"), vec!["python", "openai_client.py"]),
+    ] {
         let engine = polyglot(POLYGLOT).await?;
-        let printed = run_client(&engine, folder, command).await?;
+        let printed = run_client(&engine, folder, command)?;
         let lines: Vec<&str> = printed.lines().collect();
         let answer = "written and embedded";
         let expected = [
@@ -58,8 +75,15 @@ async fn openai_packages_get_answers_whole_and_streamed() -> Result<()> {
             "key: 401",
         ];
         assert_eq!(lines, expected);
-        let asked: Vec<Value> = records(&engine).into_iter().filter(|record| record["event"] == "request").collect();
-        assert_eq!(tool_results(&asked[1]).len(), 2, "both functions ran for one reply of the model");
+        let asked: Vec<Value> = records(&engine)
+            .into_iter()
+            .filter(|record| record["event"] == "request")
+            .collect();
+        assert_eq!(
+            tool_results(&asked[1]).len(),
+            2,
+            "both functions ran for one reply of the model"
+        );
     }
     Ok(())
 }
@@ -67,19 +91,37 @@ async fn openai_packages_get_answers_whole_and_streamed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn unmodified_iii_sdks_call_and_are_called() -> Result<()> {
     let clients = root().join("tests/clients");
-    for (name, folder, command) in [("node", clients.join("node"), vec!["node", "iii.mjs"]), ("python", clients.join("python"), vec!["python", "iii_client.py"])] {
+    for (name, folder, command) in [
+        ("node", clients.join("node"), vec!["node", "iii.mjs"]),
+        (
+            "python",
+            clients.join("python"),
+            vec!["python", "iii_client.py"],
+        ),
+    ] {
         let engine = Engine::start("listen: { bus: { auth: none } }", &["--no-workers"]).await?;
         let ours = engine.worker("ours").await?;
-        ours.function("ours::double", |_, input: Value| async move { Ok(json!({ "doubled": input["n"].as_i64().unwrap_or(0) * 2 })) }).await?;
+        ours.function("ours::double", |_, input: Value| async move {
+            Ok(json!({ "doubled": input["n"].as_i64().unwrap_or(0) * 2 }))
+        })
+        .await?;
         let calling = ours.clone();
         let theirs = format!("{name}::triple");
         // Their function waits to be called by us before the program ends.
         let call = tokio::spawn(async move {
-            let answer = || async { calling.trigger::<Value>(&theirs, &json!({ "n": 14 })).await.ok() };
+            let answer = || async {
+                calling
+                    .trigger::<Value>(&theirs, &json!({ "n": 14 }))
+                    .await
+                    .ok()
+            };
             eventually("their function answers", answer).await
         });
-        let printed = run_client(&engine, folder, command).await?;
-        assert!(printed.lines().any(|line| line == "doubled: 42"), "{printed}");
+        let printed = run_client(&engine, folder, command)?;
+        assert!(
+            printed.lines().any(|line| line == "doubled: 42"),
+            "{printed}"
+        );
         assert_eq!(call.await??["tripled"], 42);
     }
     Ok(())
@@ -96,7 +138,7 @@ async fn hello_examples_register_and_call() -> Result<()> {
         (examples.join("hello-python"), &["python", "hello.py"]),
     ];
     for (folder, command) in rows {
-        let output = run_client(&engine, folder, command.to_vec()).await?;
+        let output = run_client(&engine, folder, command.to_vec())?;
         assert_eq!(output.trim(), "hello Ada", "{command:?}");
     }
     Ok(())
@@ -116,8 +158,15 @@ async fn a_sum_crosses_three_languages() -> Result<()> {
             .stdin(Stdio::null())
             .spawn()
     };
-    let workers = [worker("node".into(), &["typescript/dist/sum.js"])?, worker(python(), &["python/add.py"])?];
-    let printed = run_client(&engine, root().join("target/release"), vec!["./polyglot-sum"]).await;
+    let workers = [
+        worker("node".into(), &["typescript/dist/sum.js"])?,
+        worker(python(), &["python/add.py"])?,
+    ];
+    let printed = run_client(
+        &engine,
+        root().join("target/release"),
+        vec!["./polyglot-sum"],
+    );
     for mut worker in workers {
         worker.kill()?;
         worker.wait()?;

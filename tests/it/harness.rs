@@ -31,11 +31,15 @@ pub(crate) struct Engine {
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package is in the workspace")
+        .to_owned()
 }
 
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("AGENTOS_BIN").map_or_else(|| root().join("target/release/agentos"), PathBuf::from)
+    std::env::var_os("AGENTOS_BIN")
+        .map_or_else(|| root().join("target/release/agentos"), PathBuf::from)
 }
 
 impl Engine {
@@ -50,10 +54,17 @@ impl Engine {
     }
 
     /// An engine in `folder`, which may hold what an earlier one left.
-    pub(crate) async fn start_in(folder: TempDir, config: &str, arguments: &[&str]) -> Result<Self> {
+    pub(crate) async fn start_in(
+        folder: TempDir,
+        config: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let file = folder.path().join("config.yaml");
         fs::write(&file, config)?;
-        let log = fs::File::options().create(true).append(true).open(folder.path().join("engine.log"))?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.path().join("engine.log"))?;
         let ready = folder.path().join("data/engine.json");
         // What an engine that was killed has left.
         let _ = fs::remove_file(&ready);
@@ -64,7 +75,11 @@ impl Engine {
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .args(["--http-port", "0"])
-            .args(if arguments.contains(&"--bus-port") { &[][..] } else { &["--bus-port", "0"] })
+            .args(if arguments.contains(&"--bus-port") {
+                &[][..]
+            } else {
+                &["--bus-port", "0"]
+            })
             .args(arguments)
             .current_dir(folder.path())
             .env("AGENTOS_HOME", folder.path().join("home"))
@@ -75,11 +90,25 @@ impl Engine {
             .stderr(log)
             .spawn()
             .context("cannot start the binary; build it with `cargo build --release`")?;
-        let mut engine = Engine { child, folder, url: String::new(), http: String::new(), token: String::new() };
+        let mut engine = Engine {
+            child,
+            folder,
+            url: String::new(),
+            http: String::new(),
+            token: String::new(),
+        };
         let note = engine.wait_for_note(&ready).await?;
-        engine.url = note["url"].as_str().unwrap_or_default().to_owned();
-        engine.http = note["http"].as_str().unwrap_or_default().to_owned();
-        engine.token = fs::read_to_string(engine.folder.path().join("data/token"))?.trim().to_owned();
+        note["url"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut engine.url);
+        note["http"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut engine.http);
+        fs::read_to_string(engine.folder.path().join("data/token"))?
+            .trim()
+            .clone_into(&mut engine.token);
         Ok(engine)
     }
 
@@ -104,17 +133,24 @@ impl Engine {
         fs::read_to_string(self.folder.path().join("engine.log")).unwrap_or_default()
     }
 
-
     /// A worker of the Rust SDK, connected.
     pub(crate) async fn worker(&self, name: &str) -> Result<Client> {
         let options = Options::new(name).url(&self.url).token(&self.token);
-        Client::connect(options).await.map_err(|error| anyhow::anyhow!("{error}\n{}", self.log()))
+        Client::connect(options)
+            .await
+            .map_err(|error| anyhow::anyhow!("{error}\n{}", self.log()))
     }
 
     /// A request to the HTTP listener with the right token.
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
-        client.request(method, format!("{}{path}", self.http)).bearer_auth(&self.token).timeout(PATIENCE)
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client without TLS");
+        client
+            .request(method, format!("{}{path}", self.http))
+            .bearer_auth(&self.token)
+            .timeout(PATIENCE)
     }
 
     pub(crate) fn get(&self, path: &str) -> reqwest::RequestBuilder {
@@ -137,10 +173,18 @@ impl Engine {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        child.stdin.take().context("piped")?.write_all(input.as_bytes())?;
+        child
+            .stdin
+            .take()
+            .context("piped")?
+            .write_all(input.as_bytes())?;
         let output = child.wait_with_output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
+        Ok((
+            output.status.code().unwrap_or(-1),
+            text(&output.stdout),
+            text(&output.stderr),
+        ))
     }
 
     /// As `kill -9`; gives the folder back for the next engine.
@@ -171,6 +215,10 @@ impl Engine {
 }
 
 impl Drop for Engine {
+    #[expect(
+        clippy::print_stdout,
+        reason = "the test runner shows it beside the failure"
+    )]
     fn drop(&mut self) {
         // Ended already is as good. The guards of its workers end those.
         let _ = self.child.kill();
@@ -190,7 +238,11 @@ where
 }
 
 /// As [`eventually`], for things that take longer.
-pub(crate) async fn eventually_within<T, F>(patience: Duration, what: &str, mut probe: impl FnMut() -> F) -> Result<T>
+pub(crate) async fn eventually_within<T, F>(
+    patience: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Option<T>>,
 {

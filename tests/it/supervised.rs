@@ -17,19 +17,27 @@ async fn engine() -> Result<Engine> {
     let worker = folder.path().join("mortal");
     fs::create_dir(&worker)?;
     fs::write(worker.join("worker.py"), WORKER)?;
-    fs::write(worker.join("worker.yaml"), "name: mortal\nlanguage: python\ncommand: [python3, worker.py]\n")?;
+    fs::write(
+        worker.join("worker.yaml"),
+        "name: mortal\nlanguage: python\ncommand: [python3, worker.py]\n",
+    )?;
     let config = json!({ "workers": { "builtin": [], "dirs": [worker] } }).to_string();
     Engine::start_in(folder, &config, &[]).await
 }
 
 async fn pid_of(caller: &agentos_sdk::Client) -> Result<i32> {
-    let pid = eventually("the worker answers", || async { caller.trigger::<i32>("mortal::pid", &()).await.ok() });
+    let pid = eventually("the worker answers", || async {
+        caller.trigger::<i32>("mortal::pid", &()).await.ok()
+    });
     pid.await
 }
 
 fn kill(pid: i32) -> Result<()> {
     let pid = rustix::process::Pid::from_raw(pid).context("a process has a number")?;
-    Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
+    Ok(rustix::process::kill_process(
+        pid,
+        rustix::process::Signal::KILL,
+    )?)
 }
 
 fn lives(pid: i32) -> bool {
@@ -46,12 +54,19 @@ async fn a_killed_worker_fails_its_call_at_once_and_comes_back() -> Result<()> {
     let call = tokio::spawn(async move { hanging.trigger::<Value>("mortal::hang", &()).await });
     let busy = || async {
         let list: Value = caller.trigger("engine::workers::list", &()).await.ok()?;
-        let worker = list["workers"].as_array()?.iter().find(|worker| worker["name"] == "mortal")?.clone();
+        let worker = list["workers"]
+            .as_array()?
+            .iter()
+            .find(|worker| worker["name"] == "mortal")?
+            .clone();
         (worker["active_invocations"].as_u64()? > 0).then_some(())
     };
     eventually("the call is running", busy).await?;
     kill(pid)?;
-    assert_eq!(call.await?.expect_err("its worker died").code, Code::WorkerLost);
+    assert_eq!(
+        call.await?.expect_err("its worker died").code,
+        Code::WorkerLost
+    );
     let again = pid_of(&caller).await?;
     assert_ne!(again, pid);
     let (code, log, _) = engine.cli(&["logs", "mortal"], "")?;
@@ -68,7 +83,10 @@ async fn kill_9_of_the_engine_leaves_no_process() -> Result<()> {
     let child: i32 = caller.trigger("mortal::spawn", &()).await?;
     assert!(lives(pid) && lives(child));
     let _folder = engine.kill()?;
-    eventually("both processes are gone", || async { (!lives(pid) && !lives(child)).then_some(()) }).await
+    eventually("both processes are gone", || async {
+        (!lives(pid) && !lives(child)).then_some(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -86,7 +104,10 @@ async fn a_missing_program_is_named_and_the_rest_runs() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let worker = folder.path().join("exotic");
     fs::create_dir(&worker)?;
-    fs::write(worker.join("worker.yaml"), "name: exotic\nlanguage: other\ncommand: [no-such-program-anywhere]\n")?;
+    fs::write(
+        worker.join("worker.yaml"),
+        "name: exotic\nlanguage: other\ncommand: [no-such-program-anywhere]\n",
+    )?;
     let config = json!({ "workers": { "builtin": [], "dirs": [worker] } }).to_string();
     let engine = Engine::start_in(folder, &config, &[]).await?;
     let caller = engine.worker("caller").await?;

@@ -40,7 +40,7 @@ impl Default for Limits {
             calls_in_flight_max: 262_144,
             functions_per_session_max: 65_536,
             triggers_per_session_max: 65_536,
-            timeout_max: Duration::from_secs(24 * 60 * 60),
+            timeout_max: Duration::from_hours(24),
         }
     }
 }
@@ -169,7 +169,7 @@ impl Router {
                     Code::WorkerLost,
                     format!("the worker that ran `{function}` went away before it answered"),
                 );
-                self.end(call, Err(error), out);
+                calling::end(call, Err(error), out);
             } else {
                 out.push(Effect::Send {
                     to: call.callee,
@@ -193,7 +193,7 @@ impl Router {
                 Code::Timeout,
                 format!("`{function}` did not answer before its deadline"),
             );
-            self.end(call, Err(error), out);
+            calling::end(call, Err(error), out);
         }
         next
     }

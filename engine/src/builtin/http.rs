@@ -36,7 +36,7 @@ pub struct Config {
 }
 
 /// Longest life of a call that streams its answer.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+const STREAM_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// The built-in worker `http`.
 pub struct Http {

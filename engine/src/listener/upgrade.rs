@@ -32,8 +32,6 @@ pub(crate) struct Upgrade<'a> {
 }
 
 impl Callback for Upgrade<'_> {
-    // The library's signature.
-    #[expect(clippy::result_large_err, reason = "the trait of tungstenite says so")]
     fn on_request(
         self,
         request: &Request,
@@ -73,8 +71,6 @@ impl Callback for Upgrade<'_> {
         Ok(response)
     }
 }
-
-#[expect(clippy::result_large_err, reason = "the trait of tungstenite says so")]
 fn dialect(request: &Request) -> Result<Dialect, ErrorResponse> {
     let offered: Vec<&str> = text(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
         .map(|offered| offered.split(',').map(str::trim).collect())

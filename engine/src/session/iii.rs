@@ -13,7 +13,7 @@ use super::SocketWay;
 use crate::bus::Bus;
 
 /// Clients of this dialect keep their deadlines themselves and do not tell; so ours only bounds.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT_DEFAULT: Duration = Duration::from_hours(1);
 
 /// Prefixes of binary frames that carry telemetry.
 const TELEMETRY: [&[u8]; 3] = [b"OTLP", b"MTRC", b"LOGS"];

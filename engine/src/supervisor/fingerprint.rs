@@ -1,6 +1,7 @@
 //! One hash over everything that a worker's preparation depends on.
 
 use std::{
+    fmt::Write,
     io,
     path::{Path, PathBuf},
 };
@@ -23,11 +24,12 @@ pub(super) fn of(manifest: &Manifest) -> io::Result<String> {
         hash.update(std::fs::read(&input)?);
         hash.update([0]);
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    let mut text = String::new();
+    for byte in hash.finalize() {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }
 
 /// The files that the globs match, each once, in a stable order.

@@ -21,10 +21,13 @@ const TAIL_LINES: usize = 20;
 #[derive(Clone)]
 pub(super) struct Output(Arc<Mutex<Inner>>);
 
+/// Hears each line.
+type Listener = Box<dyn Fn(&str) + Send>;
+
 struct Inner {
     file: Rotating,
     tail: VecDeque<String>,
-    listener: Option<Box<dyn Fn(&str) + Send>>,
+    listener: Option<Listener>,
 }
 
 impl Output {

@@ -15,10 +15,20 @@ struct Sum {
 async fn main() -> Result<(), Error> {
     let worker = Client::connect(Options::new("polyglot-sum")).await?;
     worker
-        .function("sum::rust", |_, sum: Sum| async move { Ok(sum.total + sum.numbers.iter().sum::<i64>()) })
+        .function("sum::rust", |_, sum: Sum| async move {
+            Ok(sum.total + sum.numbers.iter().sum::<i64>())
+        })
         .await?;
     wait_for(&worker, &["sum::typescript", "sum::python"]).await?;
-    let total: i64 = worker.trigger("sum::typescript", &Sum { numbers: vec![1, 20, 300], total: 0 }).await?;
+    let total: i64 = worker
+        .trigger(
+            "sum::typescript",
+            &Sum {
+                numbers: vec![1, 20, 300],
+                total: 0,
+            },
+        )
+        .await?;
     println!("{total}");
     worker.close().await;
     Ok(())
@@ -29,11 +39,18 @@ async fn wait_for(worker: &Client, functions: &[&str]) -> Result<(), Error> {
     for _ in 0..300 {
         let list: serde_json::Value = worker.trigger("engine::functions::list", &()).await?;
         let offered = list["functions"].as_array().cloned().unwrap_or_default();
-        let is_there = |id: &&str| offered.iter().any(|function| function["function_id"] == **id);
+        let is_there = |id: &&str| {
+            offered
+                .iter()
+                .any(|function| function["function_id"] == **id)
+        };
         if functions.iter().all(is_there) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(Error::worker(Code::NotFound, format!("start the workers of {} first", functions.join(" and "))))
+    Err(Error::worker(
+        Code::NotFound,
+        format!("start the workers of {} first", functions.join(" and ")),
+    ))
 }

@@ -31,12 +31,16 @@ pub(crate) enum Heard {
 
 async fn hear(socket: &mut Socket) -> Result<Heard> {
     loop {
-        let message = tokio::time::timeout(PATIENCE, socket.next()).await.context("the engine says nothing")?;
+        let message = tokio::time::timeout(PATIENCE, socket.next())
+            .await
+            .context("the engine says nothing")?;
         match message {
             None => return Ok(Heard::Closed(None)),
             Some(Ok(Message::Text(text))) => return Ok(Heard::Text(serde_json::from_str(&text)?)),
             Some(Ok(Message::Binary(bytes))) => return Ok(Heard::Binary(bytes)),
-            Some(Ok(Message::Close(frame))) => return Ok(Heard::Closed(frame.map(|frame| frame.code.into()))),
+            Some(Ok(Message::Close(frame))) => {
+                return Ok(Heard::Closed(frame.map(|frame| frame.code.into())));
+            }
             Some(Ok(_)) => {}
             Some(Err(_)) => return Ok(Heard::Closed(None)),
         }
@@ -104,7 +108,9 @@ impl V2 {
     /// Connects, asks for `protocol`, and says nothing.
     pub(crate) async fn open(engine: &Engine, protocol: &str) -> Result<Self> {
         let mut request = engine.url.as_str().into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_str(protocol)?);
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", HeaderValue::from_str(protocol)?);
         Ok(V2(connect_async(request).await?.0))
     }
 
@@ -143,5 +149,9 @@ impl V2 {
 }
 
 pub(crate) fn hello(name: &str, token: Option<&str>) -> Frame {
-    Frame::Hello(Box::new(Hello { name: name.to_owned(), token: token.map(str::to_owned), ..Hello::default() }))
+    Frame::Hello(Box::new(Hello {
+        name: name.to_owned(),
+        token: token.map(str::to_owned),
+        ..Hello::default()
+    }))
 }

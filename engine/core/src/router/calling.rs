@@ -119,36 +119,7 @@ impl Router {
         // Late, doubled and foreign replies find nothing.
         let call = ours(call).and_then(|id| self.calls.take(id, |call| call.callee == from));
         if let Some(call) = call {
-            self.end(call, outcome, out);
-        }
-    }
-
-    /// Gives a call that has been taken out its one outcome.
-    pub(super) fn end(
-        &self,
-        call: InFlight,
-        outcome: Result<Payload, ErrorBody>,
-        out: &mut Effects,
-    ) {
-        let InFlight {
-            caller,
-            reference,
-            function,
-            ..
-        } = call;
-        match (reference, outcome) {
-            (Some(call), outcome) => out.push(Effect::Send {
-                to: caller,
-                frame: Frame::Reply {
-                    call,
-                    function,
-                    outcome,
-                },
-            }),
-            (None, Err(error)) => {
-                out.push(Effect::Event(Event::VoidCallFailed { function, error }))
-            }
-            (None, Ok(_)) => {}
+            end(call, outcome, out);
         }
     }
 
@@ -207,7 +178,7 @@ impl Router {
             to: call.callee,
             frame: Frame::Cancel { call: id.into() },
         });
-        self.end(
+        end(
             call,
             Err(ErrorBody::caller(
                 Code::Cancelled,
@@ -248,8 +219,34 @@ impl Router {
             .and_then(ours)
             .and_then(|id| self.calls.take(id, |call| call.callee == to));
         if let Some(call) = call {
-            self.end(call, Err(error), out);
+            end(call, Err(error), out);
         }
+    }
+}
+
+/// Gives a call that has been taken out its one outcome.
+pub(super) fn end(call: InFlight, outcome: Result<Payload, ErrorBody>, out: &mut Effects) {
+    let InFlight {
+        caller,
+        reference,
+        function,
+        ..
+    } = call;
+    match (reference, outcome) {
+        (Some(call), outcome) => {
+            out.push(Effect::Send {
+                to: caller,
+                frame: Frame::Reply {
+                    call,
+                    function,
+                    outcome,
+                },
+            });
+        }
+        (None, Err(error)) => {
+            out.push(Effect::Event(Event::VoidCallFailed { function, error }));
+        }
+        (None, Ok(_)) => {}
     }
 }
 

@@ -284,12 +284,12 @@ impl Simulation {
                 call: CallRef::Number(number),
             },
         )?;
-        match self.world.waiting.contains_key(&(caller, number)) {
-            true => Err(format!(
+        if self.world.waiting.contains_key(&(caller, number)) {
+            return Err(format!(
                 "cancelled call {number} of {caller} got no outcome"
-            )),
-            false => Ok(()),
+            ));
         }
+        Ok(())
     }
 
     fn goodbye(&mut self) -> Result<(), String> {
@@ -452,7 +452,7 @@ impl Simulation {
 
     /// Lets every deadline pass: then nobody may wait, and no count may be off.
     fn settle(&mut self) -> Result<(), String> {
-        self.world.now = self.world.now.after(Duration::from_secs(3_600));
+        self.world.now = self.world.now.after(Duration::from_hours(1));
         let mut out = Effects::new();
         if self.fault != Fault::ForgetsToExpire {
             self.router.expire(self.world.now, &mut out);

@@ -59,7 +59,7 @@ impl Codec {
     ///
     /// # Errors
     /// `invalid_frame` that says what is wrong; the session goes on.
-    pub fn decode(&self, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
+    pub fn decode(self, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Decoded::Nothing);
         }
@@ -120,7 +120,7 @@ impl Codec {
         }))
     }
 
-    fn invoke(&self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
+    fn invoke(self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
         let function = envelope.function()?;
         let call = envelope
             .invocation_id
@@ -150,7 +150,7 @@ impl Codec {
         Ok(Decoded::Frame(Frame::Call(Box::new(frame))))
     }
 
-    fn result(&self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Frame, ErrorBody> {
+    fn result(self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Frame, ErrorBody> {
         let id = envelope
             .invocation_id
             .as_deref()
@@ -171,7 +171,7 @@ impl Codec {
     ///
     /// # Errors
     /// `invalid_input` when a payload is not JSON, which this dialect cannot carry.
-    pub fn encode(&self, frame: &Frame) -> Result<Option<Bytes>, ErrorBody> {
+    pub fn encode(self, frame: &Frame) -> Result<Option<Bytes>, ErrorBody> {
         match frame {
             Frame::Call(call) => self.encode_call(call).map(Some),
             Frame::Reply {
@@ -202,7 +202,7 @@ impl Codec {
         }
     }
 
-    fn encode_call(&self, call: &Call) -> Result<Bytes, ErrorBody> {
+    fn encode_call(self, call: &Call) -> Result<Bytes, ErrorBody> {
         let data = checked(&call.payload)?;
         let stamped = call
             .caller
@@ -221,7 +221,7 @@ impl Codec {
     }
 
     fn encode_reply(
-        &self,
+        self,
         call: &CallRef,
         function: &str,
         outcome: &Result<Payload, ErrorBody>,
@@ -241,7 +241,7 @@ impl Codec {
     }
 
     /// What a worker of this dialect calls `call`.
-    fn name(&self, call: &CallRef) -> String {
+    fn name(self, call: &CallRef) -> String {
         match call {
             CallRef::Number(number) => Uuid::from_u64_pair(self.mark, *number).to_string(),
             CallRef::Uuid(uuid) => uuid.to_string(),
@@ -250,7 +250,7 @@ impl Codec {
     }
 
     /// The call that a worker of this dialect calls `name`.
-    fn reference(&self, name: &str) -> CallRef {
+    fn reference(self, name: &str) -> CallRef {
         match Uuid::try_parse(name) {
             Ok(uuid) if uuid.as_u64_pair().0 == self.mark => CallRef::Number(uuid.as_u64_pair().1),
             // Only the usual spelling survives the way back unchanged.

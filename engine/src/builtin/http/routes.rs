@@ -68,10 +68,13 @@ struct Table {
     paths: HashMap<String, matchit::Router<String>>,
     /// Per method and pattern: the triggers that bind it, newest last. Instances of one worker
     /// bind the same route for the same function.
-    bound: HashMap<String, Vec<(Arc<str>, Arc<Route>)>>,
+    bound: HashMap<String, Vec<Binder>>,
     /// From a trigger to its key in `bound`.
     keys: HashMap<Arc<str>, String>,
 }
+
+/// A trigger and its route.
+type Binder = (Arc<str>, Arc<Route>);
 
 /// What was found for a request.
 pub(super) enum Found {
