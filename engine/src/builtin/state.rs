@@ -25,6 +25,7 @@ mod error;
 mod events;
 mod expiry;
 mod ops;
+mod plan;
 mod reads;
 mod row;
 #[cfg(test)]
@@ -37,9 +38,10 @@ pub use ops::OpError;
 
 use change::{Change, Request};
 use events::Events;
+use plan::Done;
 use reads::Reads;
 use row::Address;
-use writes::{Done, Writes};
+use writes::Writes;
 
 /// Milliseconds since 1970. Only terms (`ttl_ms`) look at it.
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;

@@ -14,15 +14,14 @@ use tokio::sync::oneshot;
 use super::{
     Clock,
     api::EventType,
-    change::{Change, Decision, Next, Request},
+    change::Request,
     config::Config,
-    doc::Doc,
     error,
     events::{Events, Happening},
-    ops::OpError,
-    row::{self, Address, Row, TERMS, VALUES},
+    plan::{Done, Plan},
+    row::{Address, Row, VALUES},
 };
-use crate::storage::{self, Batch, Committed, Storage, Version};
+use crate::storage::{self, Storage};
 
 /// Requests decided together: bounds what one commit of a hot key may cost.
 const GROUP_MAX: usize = 256;
@@ -46,15 +45,6 @@ struct Job {
     /// Where events go, in the trace of the write.
     bus: Option<Bus>,
     answer: oneshot::Sender<Result<Done, Error>>,
-}
-
-/// What became of a write.
-pub(super) struct Done {
-    pub(super) old: Option<Doc>,
-    pub(super) new: Option<Doc>,
-    /// Of the value that is there now; 0 when there is none.
-    pub(super) version: Version,
-    pub(super) errors: Vec<OpError>,
 }
 
 impl Writes {
@@ -185,9 +175,10 @@ impl Lane {
         loop {
             let record = self.writes.store.get(VALUES, self.address.bytes()).await?;
             let stored = record.as_ref().map(Row::decode).transpose()?;
+            let (now_ms, bytes_max) = ((self.writes.clock)(), self.writes.config.value_bytes_max);
             let mut plan = Plan::new(&self.address, stored);
             for job in jobs {
-                plan.add(&job.request, &self.writes);
+                plan.add(&job.request, now_ms, bytes_max);
             }
             if plan.batch.is_empty() {
                 return Ok(plan.outcomes(None));
@@ -234,123 +225,4 @@ fn happening(address: &Address, done: &Done) -> Option<Happening> {
         old,
         new,
     })
-}
-
-/// A group of requests on their way to one batch.
-struct Plan<'a> {
-    address: &'a Address,
-    /// The row as the next request finds it. Its version is known for the stored one only.
-    row: Option<Row>,
-    batch: Batch,
-    steps: Vec<Result<Planned, Error>>,
-}
-
-struct Planned {
-    decision: Decision,
-    /// Where in the batch the value was written.
-    place: Option<usize>,
-    /// Of the row before, for requests that change nothing.
-    version: Version,
-}
-
-impl<'a> Plan<'a> {
-    fn new(address: &'a Address, stored: Option<Row>) -> Self {
-        let mut batch = Batch::new();
-        batch.expect(
-            VALUES,
-            address.bytes().clone(),
-            stored.as_ref().map_or(0, |row| row.version),
-        );
-        Plan {
-            address,
-            row: stored,
-            batch,
-            steps: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, request: &Request, writes: &Writes) {
-        let now_ms = (writes.clock)();
-        let decided = request.decide(self.row.as_ref(), now_ms, writes.config.value_bytes_max);
-        if let Change::Expire { due_ms } = request.change {
-            self.batch
-                .delete(TERMS, row::term_key(due_ms, self.address));
-        }
-        let planned = decided.map(|decision| {
-            let version = self.row.as_ref().map_or(0, |row| row.version);
-            let place = self.write(&decision.next);
-            Planned {
-                decision,
-                place,
-                version,
-            }
-        });
-        self.steps.push(planned);
-    }
-
-    fn write(&mut self, next: &Next) -> Option<usize> {
-        let address = self.address;
-        match next {
-            Next::Nothing => None,
-            Next::Delete => {
-                self.end_term();
-                self.row = None;
-                self.batch.delete(VALUES, address.bytes().clone());
-                None
-            }
-            Next::Put { doc, due_ms } => {
-                self.end_term();
-                if let Some(due) = *due_ms {
-                    self.batch.put(TERMS, row::term_key(due, address), "");
-                }
-                self.row = Some(Row {
-                    version: 0,
-                    doc: doc.clone(),
-                    due_ms: *due_ms,
-                });
-                Some(
-                    self.batch
-                        .put(VALUES, address.bytes().clone(), row::encode(doc, *due_ms)),
-                )
-            }
-        }
-    }
-
-    fn end_term(&mut self) {
-        if let Some(due) = self.row.as_ref().and_then(|row| row.due_ms) {
-            self.batch.delete(TERMS, row::term_key(due, self.address));
-        }
-    }
-
-    fn outcomes(self, committed: Option<Committed>) -> Vec<Result<Done, Error>> {
-        let version = |planned: &Planned| match (committed, planned.place) {
-            (Some(committed), Some(place)) => committed.version(place),
-            _ => planned.version,
-        };
-        let done = |planned: Planned| {
-            let version = version(&planned);
-            let Decision { old, next, errors } = planned.decision;
-            match next {
-                Next::Put { doc, .. } => Done {
-                    old,
-                    new: Some(doc),
-                    version,
-                    errors,
-                },
-                Next::Delete => Done {
-                    old,
-                    new: None,
-                    version: 0,
-                    errors,
-                },
-                Next::Nothing => Done {
-                    old: None,
-                    new: None,
-                    version,
-                    errors,
-                },
-            }
-        };
-        self.steps.into_iter().map(|step| step.map(done)).collect()
-    }
 }
