@@ -261,7 +261,9 @@ fn show_function(list: &Value, id: &str, screen: &Screen) -> Result<(), Failure>
         styled(BOLD, id),
         styled(DIM, function.worker_name.unwrap_or_default())
     ));
-    screen.line(function.description.unwrap_or_default());
+    if let Some(description) = &function.description {
+        screen.line(description);
+    }
     for (title, schema) in [
         ("takes", function.request_format),
         ("gives", function.response_format),

@@ -41,6 +41,10 @@ pub(super) fn ready(running: &Running, settings: &Settings, screen: Screen) {
         return screen.value(&summary("ready", running, settings));
     }
     let rows = rows(running, settings);
+    if !running.supervisor().statuses().is_empty() {
+        // Between what was said while they came up and what there is now.
+        screen.line("");
+    }
     if !rows.is_empty() {
         screen.table(&["  WORKER", "LANGUAGE", "FUNCTIONS", "STATE"], &rows);
         screen.line("");

@@ -19,6 +19,9 @@ use crate::screen::{BOLD, DIM, GREEN, RED, Screen, YELLOW, styled};
 /// How long a started process may take to connect before nobody waits for it any more.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The same for one that is connected and offers nothing.
+const REGISTER_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How often connections are looked at while workers come up.
 const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
@@ -95,11 +98,14 @@ impl Progress {
             State::Preparing | State::Starting => false,
             State::Failed | State::Skipped | State::Stopped => true,
             State::Running | State::Backoff => {
-                let since = *self
-                    .running_since
-                    .entry(status.name.clone())
-                    .or_insert_with(Instant::now);
-                is_connected(status, running) || since.elapsed() > CONNECT_PATIENCE
+                let since = self.running_since.entry(status.name.clone());
+                let age = since.or_insert_with(Instant::now).elapsed();
+                match functions_of(status, running) {
+                    None => age > CONNECT_PATIENCE,
+                    // It says what it offers right after it has connected, if it offers anything.
+                    Some(0) => age > REGISTER_PATIENCE,
+                    Some(_) => true,
+                }
             }
         }
     }
@@ -154,11 +160,6 @@ async fn next(events: &mut Receiver<Event>) -> Option<Event> {
             Err(RecvError::Closed) => return None,
         }
     }
-}
-
-/// Whether a session of the process is on the bus: by its name, or by its pid.
-pub(super) fn is_connected(status: &Status, running: &Running) -> bool {
-    functions_of(status, running).is_some()
 }
 
 /// How many functions the process offers; `None` before it is connected.
