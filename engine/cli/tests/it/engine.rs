@@ -16,12 +16,22 @@ use crate::{AGENTOS, PATIENCE};
 /// A place of its own for one engine: nothing of the account is seen or touched.
 pub(crate) struct Place {
     pub(crate) folder: tempfile::TempDir,
+    /// Where engines leave their notes.
+    home: PathBuf,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        Place { folder, home }
+    }
+
+    /// Another place on the same account.
+    pub(crate) fn beside(other: &Place) -> Self {
         Place {
             folder: tempfile::tempdir().unwrap(),
+            home: other.home.clone(),
         }
     }
 
@@ -48,7 +58,7 @@ impl Place {
             .args(words)
             .current_dir(self.path())
             .stdin(Stdio::null());
-        command.env("AGENTOS_HOME", self.path().join("home"));
+        command.env("AGENTOS_HOME", &self.home);
         for name in [
             "AGENTOS_URL",
             "AGENTOS_TOKEN",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::engine::Place;
+use crate::engine::{Engine, Place};
 
 #[test]
 fn help_names_every_verb_and_the_exit_codes() {
@@ -109,29 +109,24 @@ fn nothing_is_coloured_outside_a_terminal() {
 
 #[test]
 fn several_engines_are_told_apart() {
-    use crate::engine::Engine;
-    let (one, other) = (Place::new(), Place::new());
+    let one = Place::new();
+    let other = Place::beside(&one);
     one.configure(&[]);
     other.configure(&[]);
     let _one = Engine::start(&one, &[]);
-    let home = one.path().join("home").display().to_string();
-    let mut command = other.command(&["start", "--json"]);
-    let mut second = command
-        .env("AGENTOS_HOME", &home)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let data = other.data_dir().display().to_string();
-    crate::wait_for("the second engine", || {
-        (one.run(&["status", "--data-dir", &data]).exit == Some(0)).then_some(())
-    });
+    let mut second = Engine::start(&other, &[]);
     let ran = one.run(&["status"]);
     assert_eq!(ran.exit, Some(2));
     assert!(
         ran.err.contains("2 engines run on this account") && ran.err.contains("--data-dir"),
         "{ran:?}"
     );
-    one.run(&["stop", "--data-dir", &data]).ok();
-    assert!(second.wait().unwrap().success());
+    one.run(&[
+        "stop",
+        "--data-dir",
+        &other.data_dir().display().to_string(),
+    ])
+    .ok();
+    assert_eq!(second.wait(), Some(0));
     one.run(&["status"]).ok();
 }
