@@ -86,15 +86,17 @@ impl Ids {
 }
 
 /// The newest part of a conversation that fits into `bytes_max`, beginning with what a user
-/// said; and how many messages were left out.
+/// said; and how many messages were left out. Instructions at its start stay.
 pub(crate) fn window(mut messages: Vec<Message>, bytes_max: usize) -> (Vec<Message>, usize) {
     let size = |message: &Message| serde_json::to_vec(message).map_or(0, |text| text.len());
     if messages.iter().map(size).sum::<usize>() <= bytes_max {
         return (messages, 0);
     }
-    let mut room = bytes_max;
-    let mut start = messages.len();
-    for (index, message) in messages.iter().enumerate().rev() {
+    let instructs = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
+    let talk = messages.split_off(messages.iter().take_while(instructs).count());
+    let mut room = bytes_max.saturating_sub(messages.iter().map(size).sum());
+    let mut start = talk.len();
+    for (index, message) in talk.iter().enumerate().rev() {
         let Some(left) = room.checked_sub(size(message)) else {
             break;
         };
@@ -104,12 +106,10 @@ pub(crate) fn window(mut messages: Vec<Message>, bytes_max: usize) -> (Vec<Messa
         }
     }
     // The latest question is asked whatever its size; the provider may refuse it with a reason.
-    let latest = messages
-        .iter()
-        .rposition(|message| message.role == Role::User)
-        .unwrap_or(0);
-    let kept = messages.split_off(start.min(latest));
-    (kept, messages.len())
+    let latest = talk.iter().rposition(|message| message.role == Role::User);
+    let left_out = start.min(latest.unwrap_or(0));
+    messages.extend(talk.into_iter().skip(left_out));
+    (messages, left_out)
 }
 
 #[cfg(test)]

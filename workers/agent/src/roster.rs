@@ -3,17 +3,17 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentos_contract::{
-    agent::{
-        Agent, Capabilities, CreateRequest, Created, Deleted, ModelChoice, UNKNOWN_AGENT,
-        UpdateRequest,
-    },
+    agent::{Agent, CreateRequest, Created, Deleted, UNKNOWN_AGENT, UpdateRequest},
     memory,
     state::{self, Entries, ListEntries},
 };
 use agentos_sdk::{Bus, Code, Error};
 use serde_json::{Value, json};
 
-use crate::{sessions, tools};
+use crate::sessions;
+use draft::{apply, check, new_agent};
+
+mod draft;
 
 const SCOPE: &str = "agents";
 const PAGE: u32 = 500;
@@ -78,7 +78,7 @@ impl Roster {
     }
 
     pub(crate) async fn create(&self, bus: &Bus, request: CreateRequest) -> Result<Created, Error> {
-        let agent = new_agent(request)?;
+        let agent = new_agent(request, now_ms())?;
         check(&agent)?;
         let _turn = self.changing.lock().await;
         let taken = self.list(bus).await?;
@@ -99,7 +99,7 @@ impl Roster {
     pub(crate) async fn update(&self, bus: &Bus, request: UpdateRequest) -> Result<Agent, Error> {
         let _turn = self.changing.lock().await;
         let mut agent = self.get(bus, &request.agent_id).await?;
-        apply(&mut agent, request);
+        apply(&mut agent, request, now_ms());
         check(&agent)?;
         let others = self.list(bus).await?;
         if others
@@ -174,7 +174,7 @@ async fn save(bus: &Bus, agent: &Agent) -> Result<(), Error> {
     bus.trigger::<Value>(state::SET, &set).await.map(drop)
 }
 
-/// Without its memory worker nothing of the agent would be forgotten, so then it stays.
+/// An agent whose memories cannot be forgotten stays; a system without memory has none.
 async fn forget(bus: &Bus, agent_id: &str) -> Result<(), Error> {
     let request = memory::ForgetRequest {
         agent_id: agent_id.to_owned(),
@@ -192,106 +192,6 @@ async fn forget(bus: &Bus, agent_id: &str) -> Result<(), Error> {
 
 fn collides(a: &Agent, b: &Agent) -> bool {
     a.id == b.id || a.name == b.name || a.id == b.name || a.name == b.id
-}
-
-fn new_agent(request: CreateRequest) -> Result<Agent, Error> {
-    let (model, model_tokens) = request.model.map(ModelChoice::resolve).unwrap_or_default();
-    let name = request.name.trim().to_owned();
-    let now = now_ms();
-    Ok(Agent {
-        id: match request.id {
-            Some(id) => id,
-            None => id_from(&name)?,
-        },
-        name,
-        description: request.description,
-        model,
-        system_prompt: request.system_prompt,
-        capabilities: request.capabilities,
-        max_iterations: request.max_iterations,
-        temperature: request.temperature,
-        max_tokens: request.max_tokens.or(model_tokens),
-        tags: request.tags,
-        built_in: false,
-        created_at: now,
-        updated_at: now,
-    })
-}
-
-fn apply(agent: &mut Agent, request: UpdateRequest) {
-    let (model, model_tokens) = request.model.map(ModelChoice::resolve).unzip();
-    let UpdateRequest {
-        name,
-        description,
-        system_prompt,
-        capabilities,
-        tags,
-        ..
-    } = request;
-    replace(&mut agent.name, name.map(|name| name.trim().to_owned()));
-    replace(&mut agent.description, description);
-    replace(&mut agent.model, model);
-    replace(&mut agent.system_prompt, system_prompt);
-    replace(&mut agent.capabilities, capabilities);
-    replace(&mut agent.tags, tags);
-    agent.max_iterations = request.max_iterations.or(agent.max_iterations);
-    agent.temperature = request.temperature.or(agent.temperature);
-    agent.max_tokens = request
-        .max_tokens
-        .or(model_tokens.flatten())
-        .or(agent.max_tokens);
-    // Also tells a changed built-in from an untouched one.
-    agent.updated_at = now_ms().max(1);
-}
-
-fn replace<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
-    }
-}
-
-/// An id made of a name: `Ada's Helper` becomes `ada-s-helper`.
-fn id_from(name: &str) -> Result<String, Error> {
-    let lower = name.to_lowercase();
-    let words: Vec<_> = lower
-        .split(|c: char| !c.is_ascii_alphanumeric() && !"_.".contains(c))
-        .filter(|word| !word.is_empty())
-        .collect();
-    if name.is_empty() {
-        return Err(invalid("name", "an agent needs a name"));
-    }
-    // A name in another script gives no id that fits into a URL.
-    let made_up = || format!("agent-{}", uuid::Uuid::new_v4().simple());
-    Ok(if words.is_empty() {
-        made_up()
-    } else {
-        words.join("-")
-    })
-}
-
-fn check(agent: &Agent) -> Result<(), Error> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-    if agent.id.is_empty() || agent.id.len() > 64 || !agent.id.chars().all(plain) {
-        return Err(invalid(
-            "id",
-            "1 to 64 lower-case letters, digits, `-`, `_` or `.`",
-        ));
-    }
-    if agent.name.is_empty() || agent.name.len() > 128 || agent.name.contains('/') {
-        return Err(invalid("name", "1 to 128 bytes without `/`"));
-    }
-    if agent.max_iterations == Some(0) {
-        return Err(invalid("maxIterations", "at least 1"));
-    }
-    check_capabilities(&agent.capabilities)
-}
-
-fn check_capabilities(capabilities: &Capabilities) -> Result<(), Error> {
-    let wrong = capabilities
-        .functions
-        .iter()
-        .find_map(|pattern| tools::check_pattern(pattern).err());
-    wrong.map_or(Ok(()), |why| Err(invalid("capabilities.functions", &why)))
 }
 
 pub(crate) fn invalid(field: &str, message: &str) -> Error {

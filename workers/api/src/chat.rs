@@ -12,9 +12,7 @@ use agentos_contract::{
     chat::Extra,
     llm::{self, CompleteRequest, Completion},
 };
-use agentos_sdk::{CallStream, Code, Context, Error, Sink};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use agentos_sdk::{Code, Context, Sink};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -23,9 +21,15 @@ use crate::{
     error::Failure,
     http::{Answer, Request},
     request::{self, ChatRequest},
-    shape::{Frame, Piece, agent_finish, aside, finish},
+    shape::Frame,
     sse::{Events, Patience},
 };
+
+mod out;
+mod source;
+
+use out::Out;
+use source::{FromAgent, FromModel};
 
 /// Who is asked.
 enum Target {
@@ -189,195 +193,5 @@ fn agent_request(agent_id: String, request: ChatRequest) -> agent::ChatRequest {
         user,
         extra,
         ..agent::ChatRequest::default()
-    }
-}
-
-/// How the events behind become pieces of the answer.
-trait Source {
-    type Event: DeserializeOwned;
-    type End: DeserializeOwned;
-
-    /// What an event says. `None`: nothing that the client needs to see yet.
-    fn piece(&mut self, event: Self::Event, frame: &mut Frame) -> Option<Piece>;
-
-    /// What comes last, before usage.
-    fn end(&mut self, end: Self::End) -> (Vec<Piece>, llm::Usage);
-}
-
-struct FromAgent;
-
-impl Source for FromAgent {
-    type Event = agent::Event;
-    type End = ChatReply;
-
-    fn piece(&mut self, event: agent::Event, _: &mut Frame) -> Option<Piece> {
-        match event {
-            agent::Event::Text { text } => Some(Piece::Text(text)),
-            agent::Event::Reasoning { text } => Some(Piece::Reasoning(text)),
-            agent::Event::ToolStart { .. } | agent::Event::ToolEnd { .. } => {
-                Some(Piece::Aside(json!({ "event": event })))
-            }
-            agent::Event::Start { .. } | agent::Event::Usage(_) | agent::Event::Finish { .. } => {
-                None
-            }
-        }
-    }
-
-    fn end(&mut self, reply: ChatReply) -> (Vec<Piece>, llm::Usage) {
-        (
-            vec![
-                Piece::Aside(aside(&reply)),
-                Piece::Finish(agent_finish(reply.stop_reason)),
-            ],
-            reply.usage,
-        )
-    }
-}
-
-/// Remembers what was streamed, for models that do not stream.
-#[derive(Default)]
-struct FromModel {
-    streamed: bool,
-}
-
-impl Source for FromModel {
-    type Event = llm::Event;
-    type End = Completion;
-
-    fn piece(&mut self, event: llm::Event, frame: &mut Frame) -> Option<Piece> {
-        let piece = match event {
-            llm::Event::Start { model, .. } => {
-                frame.model = model;
-                return None;
-            }
-            llm::Event::Usage(_) | llm::Event::Finish { .. } => return None,
-            llm::Event::Text { text } => Piece::Text(text),
-            llm::Event::Reasoning { text } => Piece::Reasoning(text),
-            llm::Event::ToolCallStart { index, id, name } => {
-                Piece::ToolCallStart { index, id, name }
-            }
-            llm::Event::ToolCallArguments { index, piece } => {
-                Piece::ToolCallArguments { index, piece }
-            }
-        };
-        self.streamed = true;
-        Some(piece)
-    }
-
-    fn end(&mut self, completion: Completion) -> (Vec<Piece>, llm::Usage) {
-        let finish = Piece::Finish(finish(&completion));
-        let mut pieces = if self.streamed {
-            Vec::new()
-        } else {
-            all_at_once(&completion)
-        };
-        pieces.push(finish);
-        (pieces, completion.usage)
-    }
-}
-
-fn all_at_once(completion: &Completion) -> Vec<Piece> {
-    let mut pieces: Vec<_> = completion
-        .reasoning
-        .clone()
-        .map(Piece::Reasoning)
-        .into_iter()
-        .collect();
-    if !completion.content.is_empty() {
-        pieces.push(Piece::Text(completion.content.clone()));
-    }
-    for (index, call) in (0..).zip(&completion.tool_calls) {
-        pieces.push(Piece::ToolCallStart {
-            index,
-            id: call.id.clone(),
-            name: call.name.clone(),
-        });
-        pieces.push(Piece::ToolCallArguments {
-            index,
-            piece: call.arguments.clone(),
-        });
-    }
-    pieces
-}
-
-/// A streamed answer on its way to the client.
-struct Out<'a> {
-    events: Events<'a>,
-    patience: Patience,
-    frame: Frame,
-    role_sent: bool,
-}
-
-impl Out<'_> {
-    /// Sends what `stream` says until it ends.
-    ///
-    /// # Errors
-    /// What went wrong before anything was sent; later it is sent as an event.
-    async fn relay<S: Source>(
-        mut self,
-        mut source: S,
-        stream: CallStream,
-    ) -> Result<Option<Answer>, Failure> {
-        match self.listen(&mut source, stream).await {
-            Ok(()) => Ok(None),
-            Err(error) if error.code == Code::Cancelled => Err(error.into()),
-            Err(error) if self.events.begun => {
-                let failure = Failure::from(error);
-                self.events.fail(&failure).await?;
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn listen<S: Source>(
-        &mut self,
-        source: &mut S,
-        mut stream: CallStream,
-    ) -> Result<(), Error> {
-        loop {
-            let patience = self.patience.now(self.events.begun);
-            let Ok(event) = tokio::time::timeout(patience, stream.next_as::<S::Event>()).await
-            else {
-                self.role().await?;
-                self.events.ping().await?;
-                continue;
-            };
-            let Some(event) = event? else { break };
-            if let Some(piece) = source.piece(event, &mut self.frame) {
-                self.send(piece).await?;
-            }
-        }
-        let outcome = stream.finish().await?;
-        let end = outcome.decode().map_err(|error| {
-            Error::worker(
-                Code::Failed,
-                format!("the answer ended with something unexpected: {error}"),
-            )
-        })?;
-        let (pieces, usage) = source.end(end);
-        for piece in pieces {
-            self.send(piece).await?;
-        }
-        if self.frame.usage {
-            self.send(Piece::Usage(usage)).await?;
-        }
-        self.events.done().await
-    }
-
-    async fn send(&mut self, piece: Piece) -> Result<(), Error> {
-        self.role().await?;
-        let chunk = self.frame.chunk(piece);
-        self.events.send(&chunk).await
-    }
-
-    /// The first chunk says who speaks.
-    async fn role(&mut self) -> Result<(), Error> {
-        if self.role_sent {
-            return Ok(());
-        }
-        self.role_sent = true;
-        let chunk: Value = self.frame.chunk(Piece::Role);
-        self.events.send(&chunk).await
     }
 }

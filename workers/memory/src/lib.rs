@@ -3,6 +3,7 @@
 //! It owns no files. Meaning needs the worker that offers `embedding::generate`; without it words
 //! still work, and every answer says so.
 
+mod catch_up;
 mod config;
 mod embedder;
 mod fuse;

@@ -97,6 +97,9 @@ fn the_window_begins_with_a_question_and_never_loses_the_last() {
     assert_eq!((show(&kept).as_str(), left_out), ("u u", 4));
     let (kept, left_out) = window(talk(), 1);
     assert_eq!((show(&kept).as_str(), left_out), ("u", 5));
+    let instructed = std::iter::once(Message::system("be brief")).chain(talk());
+    let (kept, left_out) = window(instructed.collect(), 1);
+    assert_eq!((kept[0].role, kept.len(), left_out), (Role::System, 2, 5));
 }
 
 fn any_message() -> impl Strategy<Value = Message> {

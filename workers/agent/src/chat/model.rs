@@ -1,0 +1,106 @@
+//! One call of the model, and what it says while it says it.
+
+use std::time::Duration;
+
+use agentos_contract::{
+    agent::Event,
+    llm::{self, COMPLETE, CompleteRequest, Completion},
+};
+use agentos_sdk::{Code, Error};
+
+use super::Chat;
+
+impl Chat<'_> {
+    pub(super) async fn ask(&mut self, last: bool) -> Result<Completion, Error> {
+        let request = self.complete_request(last);
+        self.speech.next_reply();
+        let patience = self
+            .time_left()
+            .min(Duration::from_millis(self.agents.config.model_timeout_ms));
+        match tokio::time::timeout(patience, self.listen(&request)).await {
+            Ok(completion) => completion,
+            Err(_) => Err(Error::worker(
+                Code::Timeout,
+                format!("the model did not finish within {patience:.1?}"),
+            )),
+        }
+    }
+
+    async fn listen(&mut self, request: &CompleteRequest) -> Result<Completion, Error> {
+        let call = self
+            .context
+            .bus()
+            .call(COMPLETE)
+            .timeout(Duration::from_millis(self.agents.config.model_timeout_ms));
+        let mut stream = call.stream(request)?;
+        while let Some(event) = stream.next_as::<llm::Event>().await? {
+            self.on_event(event).await?;
+        }
+        let reply = stream.finish().await?;
+        let completion: Completion = reply.decode().map_err(|error| {
+            Error::worker(
+                Code::Failed,
+                format!("`{COMPLETE}` answered something else than a completion: {error}"),
+            )
+        })?;
+        // A model behind a worker that does not stream has said everything at once.
+        if self.speech.reply().is_empty() && !completion.content.is_empty() {
+            self.on_event(llm::Event::Text {
+                text: completion.content.clone(),
+            })
+            .await?;
+        }
+        Ok(completion)
+    }
+
+    async fn on_event(&mut self, event: llm::Event) -> Result<(), Error> {
+        match event {
+            llm::Event::Start { model, .. } if !self.announced => {
+                self.announced = true;
+                let agent_id = self.agent.id.clone();
+                self.tell(&Event::Start { agent_id, model }).await
+            }
+            llm::Event::Text { text } => {
+                let text = self.speech.say(&text);
+                self.tell(&Event::Text { text }).await
+            }
+            llm::Event::Reasoning { text } => {
+                self.speech.reasoning.push_str(&text);
+                self.tell(&Event::Reasoning { text }).await
+            }
+            llm::Event::Usage(usage) => {
+                let mut so_far = self.turn.usage;
+                so_far += usage;
+                self.tell(&Event::Usage(so_far)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn complete_request(&self, last: bool) -> CompleteRequest {
+        let Chat {
+            agent,
+            request,
+            turn,
+            ..
+        } = self;
+        let tools = turn.toolbox.tools.clone();
+        CompleteRequest {
+            model: request.model.clone().unwrap_or_else(|| agent.model.clone()),
+            messages: turn.messages().to_vec(),
+            // Tools stay in the list on the last call: some providers refuse a history of calls
+            // without them.
+            tool_choice: (last && !tools.is_empty()).then(|| "none".into()),
+            tools,
+            temperature: request.temperature.or(agent.temperature),
+            max_tokens: request.max_tokens.or(agent.max_tokens),
+            top_p: request.top_p,
+            stop: request.stop.clone(),
+            response_format: request.response_format.clone(),
+            seed: request.seed,
+            user: request.user.clone(),
+            extra: request.extra.clone(),
+            provider: None,
+        }
+    }
+}
