@@ -118,7 +118,12 @@ impl Routes {
         listing
             .or_else(|| Some(&self.routes[*default]).filter(upstream))
             .map(|route| (route, Some(asked.to_owned())))
-            .ok_or_else(|| unknown(asked, &format!("there is no model `{asked}`; `llm::models` lists them")))
+            .ok_or_else(|| {
+                unknown(
+                    asked,
+                    &format!("there is no model `{asked}`; `llm::models` lists them"),
+                )
+            })
     }
 
     pub(crate) fn models(&self) -> llm::Models {
