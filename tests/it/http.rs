@@ -148,7 +148,7 @@ async fn errors_have_the_right_status_and_one_shape() -> Result<()> {
         .body("{")
         .send()
         .await?;
-    assert_eq!(not_json.status().as_u16(), 422);
+    assert_eq!(not_json.status().as_u16(), 400);
     Ok(())
 }
 

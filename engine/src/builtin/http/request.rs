@@ -36,7 +36,7 @@ struct Trigger<'a> {
 /// The payload for a bound function.
 ///
 /// # Errors
-/// `invalid_input` when a body that says it is JSON is not.
+/// `invalid_frame` when a body that says it is JSON is not.
 pub(super) fn payload(parts: &Parts, matched: &Matched, body: &Bytes) -> Result<Payload, Error> {
     let route = &matched.route;
     let request = Request {
@@ -91,7 +91,7 @@ fn json<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<Option<&'a RawValue>
         return Ok(None);
     }
     serde_json::from_slice(body).map(Some).map_err(|error| {
-        Error::caller(Code::InvalidInput, format!("the body is not JSON: {error}"))
+        Error::caller(Code::InvalidFrame, format!("the body is not JSON: {error}"))
     })
 }
 
