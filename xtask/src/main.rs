@@ -15,7 +15,7 @@ cargo xtask VERB
   fmt          formats the Rust code
   lint         rustfmt and clippy, as CI asks for
   bench boot   warm start and idle memory of the engine with its in-process workers
-  fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz)";
+  fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz and a nightly toolchain)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

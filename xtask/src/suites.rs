@@ -120,7 +120,7 @@ pub(crate) fn fuzz(seconds: &str) -> Result<()> {
     for target in ["v2_decode", "iii_decode"] {
         step(
             "engine/protocol",
-            &format!("cargo fuzz run {target} -- -max_total_time={seconds}"),
+            &format!("cargo +nightly fuzz run {target} -- -max_total_time={seconds}"),
         )
         .run(&mut Count::default())?;
     }

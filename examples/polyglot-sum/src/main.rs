@@ -1,5 +1,5 @@
 //! A sum that crosses three languages: Rust starts it, TypeScript adds the first number, Python
-//! the second, Rust the third. See `README.md` beside this file.
+//! the second, Rust the third. How to run it: `examples/README.md`.
 
 use std::time::Duration;
 
