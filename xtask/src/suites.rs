@@ -50,7 +50,7 @@ fn clippy() -> Step {
 }
 
 fn rust() -> Step {
-    step(".", &format!("cargo test {WORKSPACE}"))
+    step(".", &format!("cargo test {WORKSPACE} --no-fail-fast"))
         .env("AGENTOS_TEST_PYTHON", venv().join("bin/python"))
 }
 

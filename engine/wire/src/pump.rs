@@ -60,7 +60,7 @@ impl Default for Keepalive {
         // time-out of 60 s content.
         Keepalive {
             ping_every: Duration::from_secs(10),
-            silence_max: Duration::from_secs(25),
+            silence_max: Duration::from_secs(20),
         }
     }
 }

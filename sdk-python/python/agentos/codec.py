@@ -11,16 +11,18 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import importlib
+import importlib.util
 import json
 import pathlib
 import uuid
 from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
-try:
-    import orjson
-except ImportError:
-    orjson = None  # type: ignore[assignment]
+# The faster library, where it is; untyped, so that type checkers see the same with and without it.
+orjson: Any = None
+if importlib.util.find_spec("orjson") is not None:
+    orjson = importlib.import_module("orjson")
 
 
 class Payload(NamedTuple):
@@ -59,11 +61,11 @@ def decode(data: bytes, binary: bool = False) -> Any:
 def dumps(value: Any) -> bytes:
     if orjson is not None:
         try:
-            return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+            text: bytes = orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+            return text
         except TypeError:
             pass  # An integer above 64 bits: the standard library can. A real fault fails there too.
-    text = json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.encode()
+    return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:
