@@ -161,16 +161,12 @@ impl Bus {
                 }
             }
             Effect::Close { session, why } => {
-                tracing::warn!(%session, %why, "closing a session");
-                let way = self
-                    .sessions
-                    .get(&session)
-                    .map(|session| Arc::clone(&session.way));
-                if let Some(way) = way {
-                    way.close(&why);
+                // Each frame that did not fit asks for it; the first one has it done.
+                if let Some((_, row)) = self.sessions.remove(&session) {
+                    tracing::warn!(%session, %why, "closing a session");
+                    row.way.close(&why);
+                    self.router.close(session, next);
                 }
-                self.sessions.remove(&session);
-                self.router.close(session, next);
             }
             Effect::Sooner => self.sooner.notify_one(),
             Effect::Event(event) => {

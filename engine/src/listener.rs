@@ -11,7 +11,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async_with_config, tungstenite::protocol::Role,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use gate::Gate;
@@ -24,6 +26,10 @@ use crate::{
 
 /// How long a client may take to ask for the upgrade, and then to say hello.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest message of a client that has not shown its token in the handshake: strangers must not
+/// make the engine hold much.
+const UNTRUSTED_BYTES_MAX: usize = 1 << 20;
 
 /// The bus's door.
 pub(crate) struct Listener {
@@ -117,7 +123,8 @@ impl Connection {
             gate: &self.gate,
             asked: &mut asked,
         };
-        let config = websocket_config(self.gate.message_bytes_max());
+        let message_bytes_max = self.gate.message_bytes_max();
+        let config = websocket_config(message_bytes_max.min(UNTRUSTED_BYTES_MAX));
         let accepting = accept_hdr_async_with_config(stream, upgrade, Some(config));
         let socket = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
             Ok(Ok(socket)) => socket,
@@ -125,9 +132,18 @@ impl Connection {
             Err(_) => return tracing::debug!(%peer, "no handshake in time"),
         };
         let Some(asked) = asked else { return };
+        let socket = if asked.trusted {
+            // Nothing has been read since the handshake: a client speaks after its answer.
+            let config = websocket_config(message_bytes_max);
+            WebSocketStream::from_raw_socket(socket.into_inner(), Role::Server, Some(config)).await
+        } else {
+            socket
+        };
         match asked.dialect {
             Dialect::V2 => self.serve_v2(socket, &asked).await,
-            Dialect::Iii if !asked.trusted => self.refuse_iii(socket, &asked).await,
+            Dialect::Iii | Dialect::Telemetry if !asked.trusted => {
+                self.refuse_iii(socket, &asked).await
+            }
             Dialect::Iii => {
                 let mut session = Iii::open(Arc::clone(&self.bus), Arc::clone(&self.outbox));
                 pump(socket, self.outbox, Keepalive::default(), &mut session).await;

@@ -322,3 +322,19 @@ async fn the_json_dialect_as_a_person_types_it() -> Result<()> {
     );
     Ok(())
 }
+
+/// Such names once made an error that could not be said, and the engine tried for ever.
+#[tokio::test]
+async fn names_of_megabytes_disturb_nobody() -> Result<()> {
+    let engine = Engine::bare().await?;
+    let bystander = bystander(&engine).await?;
+    let mut client = Iii::connect(&engine).await?;
+    let about = json!({ "runtime": "python", "version": "0.11.6", "name": "small" });
+    client.say(&json!({ "type": "invokefunction", "function_id": "engine::workers::register", "data": about, "action": { "type": "void" } })).await?;
+    let huge = "x".repeat(2 << 20);
+    client.say(&json!({ "type": "invokefunction", "invocation_id": "a", "function_id": huge, "data": null })).await?;
+    client.say(&json!({ "type": "invokefunction", "invocation_id": huge, "function_id": "no::such", "data": null })).await?;
+    client.say(&json!({ "type": "ping" })).await?;
+    assert_eq!(client.hear_text().await?["type"], "pong");
+    undisturbed(&bystander).await
+}

@@ -11,6 +11,7 @@ use agentos_engine::{
     boot::{self, Running, Surroundings},
     config::{self, Env, Overrides, ProcessEnv, Settings},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -35,6 +36,7 @@ pub(crate) async fn run(start: Start, common: &Common, screen: &Screen) -> Resul
         search_path: ProcessEnv.var("PATH").unwrap_or_default(),
         engines_dir: engines_dir(),
     };
+    raise_descriptor_limit();
     let running = boot::start(&settings, workers, surroundings).await;
     // Anyhow's alternate form is the whole chain on one line.
     let running = running.map_err(|error| Failure::new(FAILED, format!("{error:#}")))?;
@@ -46,6 +48,19 @@ pub(crate) async fn run(start: Start, common: &Common, screen: &Screen) -> Resul
     }
     stop(running, signals, *screen).await;
     Ok(())
+}
+
+/// Each session takes a descriptor, and the usual soft limit of 1024 is for programs that use
+/// `select`. A limit that cannot be raised is left as it is.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {

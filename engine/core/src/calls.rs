@@ -30,6 +30,8 @@ pub(crate) struct InFlight {
     pub(crate) deadline: Now,
     /// The callee's count of calls in flight, one of which is this.
     pub(crate) load: Arc<AtomicU32>,
+    /// The caller's count of calls it has made and has in flight, one of which is this.
+    pub(crate) made: Arc<AtomicU32>,
 }
 
 #[derive(Default)]
@@ -76,6 +78,7 @@ impl Calls {
             Entry::Occupied(_) => return Err(NotTaken::NumberInUse),
             Entry::Vacant(vacant) => {
                 call.load.fetch_add(1, Ordering::Relaxed);
+                call.made.fetch_add(1, Ordering::Relaxed);
                 vacant.insert(call);
             }
         }
@@ -94,6 +97,7 @@ impl Calls {
         let (_, call) = self.rows.remove_if(&id, |_, call| rightful(call))?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         call.load.fetch_sub(1, Ordering::Relaxed);
+        call.made.fetch_sub(1, Ordering::Relaxed);
         Some(call)
     }
 

@@ -42,6 +42,9 @@ pub fn may_offer(trust: Trust, id: &str, offered_by_engine: bool) -> Result<(), 
 pub fn may_provide(trust: Trust, id: &str, provided_by_engine: bool) -> Result<(), ErrorBody> {
     well_formed("trigger type", id)?;
     match trust {
+        Trust::Worker if id.starts_with(RESERVED_PREFIX) => Err(forbidden(format!(
+            "`{id}`: types that start with `{RESERVED_PREFIX}` belong to the engine"
+        ))),
         Trust::Worker if provided_by_engine => {
             Err(forbidden(format!("trigger type `{id}` is built in")))
         }

@@ -26,6 +26,8 @@ use crate::{
 pub struct Limits {
     /// Calls in flight at one time; more are `overloaded`.
     pub calls_in_flight_max: usize,
+    /// Of those, calls that one session has made: one must not take the room of all.
+    pub calls_per_session_max: u32,
     /// Functions one session may offer.
     pub functions_per_session_max: usize,
     /// Triggers one session may bind.
@@ -38,6 +40,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             calls_in_flight_max: 262_144,
+            calls_per_session_max: 65_536,
             functions_per_session_max: 65_536,
             triggers_per_session_max: 65_536,
             timeout_max: Duration::from_hours(24),
@@ -92,6 +95,7 @@ impl Router {
             timeout_default: spec.timeout_default,
             connected: now,
             load: Arc::new(AtomicU32::new(0)),
+            made: Arc::new(AtomicU32::new(0)),
             functions: BTreeSet::new(),
             triggers: BTreeSet::new(),
             trigger_types: BTreeSet::new(),
@@ -204,6 +208,9 @@ impl Router {
             (Frame::Call(call), _) => self.on_call_refused(to, call.call.as_ref(), why, out),
             // Its calls are about to end anyway, or have.
             (_, Refusal::Closed) => {}
+            // The function sends more than its caller takes: that is this call's end, not the
+            // caller's.
+            (Frame::Chunk { call, .. }, Refusal::Full) => self.on_chunk_refused(to, &call, out),
             (_, Refusal::Full) => {
                 let why =
                     ErrorBody::engine(Code::Overloaded, "the worker does not read what it is sent");
@@ -216,16 +223,26 @@ impl Router {
     pub fn unsendable(&self, to: SessionId, frame: Frame, error: ErrorBody, out: &mut Effects) {
         match frame {
             Frame::Call(call) => self.fail_refused(to, call.call.as_ref(), error, out),
-            Frame::Reply { call, function, .. } => {
-                out.push(Effect::Send {
-                    to,
-                    frame: Frame::Reply {
-                        call,
-                        function,
-                        outcome: Err(error),
-                    },
-                });
+            Frame::Reply {
+                call,
+                function,
+                outcome: Ok(_),
+            } => {
+                let outcome = Err(error);
+                let frame = Frame::Reply {
+                    call,
+                    function,
+                    outcome,
+                };
+                out.push(Effect::Send { to, frame });
             }
+            // Not even the error can be said, and saying so would not go through either.
+            Frame::Reply {
+                outcome: Err(_), ..
+            } => out.push(Effect::Close {
+                session: to,
+                why: error,
+            }),
             _ => {}
         }
     }

@@ -89,7 +89,12 @@ impl Gate {
 
 fn without_port(host: &str) -> &str {
     if let Some(end) = host.find(']') {
-        return &host[..=end];
+        let after = &host[end + 1..];
+        return if after.is_empty() || after.starts_with(':') {
+            &host[..=end]
+        } else {
+            host
+        };
     }
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
@@ -138,6 +143,7 @@ mod tests {
             "localhost.evil.example",
             "10.0.0.1",
             "",
+            "[::1].evil.example",
             "localhostx",
         ] {
             assert!(!gate.admits_host(Some(wrong)), "{wrong}");

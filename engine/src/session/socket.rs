@@ -19,10 +19,14 @@ impl Deliver for SocketWay {
     }
 
     fn close(&self, why: &ErrorBody) {
-        self.0.close(Close {
+        let close = Close {
             code: close_code(why.code),
             reason: why.message.clone().into(),
-        });
+        };
+        match why.code {
+            Code::Overloaded | Code::PayloadTooLarge => self.0.cut(close),
+            _ => self.0.close(close),
+        }
     }
 }
 

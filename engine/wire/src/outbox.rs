@@ -3,9 +3,10 @@
 
 use std::{borrow::Cow, collections::VecDeque, task::Waker};
 
-use agentos_protocol::Frame;
+use agentos_protocol::{ErrorBody, Frame};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 /// How much may wait for one session.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +170,21 @@ impl Outbox {
         }
     }
 
+    /// Drops what waits, then closes: the session cannot keep up.
+    pub fn cut(&self, close: Close) {
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.frames.clear();
+            waiting.bytes = 0;
+        }
+        self.close(close);
+    }
+
+    /// How the session is to be closed, whether or not something still waits.
+    pub(crate) fn asked_to_close(&self) -> Option<Close> {
+        self.waiting.lock().close.clone()
+    }
+
     /// How the session is to be closed, once nothing waits any more.
     pub(crate) fn closing(&self) -> Option<Close> {
         let waiting = self.waiting.lock();
@@ -192,17 +208,55 @@ impl Outbox {
     }
 }
 
-/// Bytes a frame is counted with: its payload, and a flat rate for the rest.
+/// Bytes a frame is counted with: what may be large in it, and a flat rate for the rest.
 fn size_of_frame(frame: &Frame) -> usize {
-    const FLAT: usize = 128;
+    const FLAT: usize = 256;
+    let text = |text: &Option<std::sync::Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     FLAT + match frame {
-        Frame::Call(call) => call.payload.len(),
+        Frame::Call(call) => {
+            call.payload.len()
+                + call.function.len()
+                + text(&call.metadata)
+                + text(&call.trace.parent)
+                + text(&call.trace.baggage)
+        }
         Frame::Reply {
             outcome: Ok(payload),
             ..
         }
         | Frame::Chunk { payload, .. } => payload.len(),
+        Frame::Reply {
+            outcome: Err(error),
+            ..
+        }
+        | Frame::Fault(error)
+        | Frame::TriggerBound {
+            error: Some(error), ..
+        } => size_of_error(error),
+        Frame::Registered { rejected, .. } => rejected
+            .iter()
+            .map(|rejected| FLAT + rejected.id.len() + size_of_error(&rejected.error))
+            .sum(),
+        Frame::BindTrigger(bind) => size_of_json(&bind.spec.config),
         _ => 0,
+    }
+}
+
+fn size_of_error(error: &ErrorBody) -> usize {
+    error.message.len() + error.details.as_ref().map_or(0, size_of_json)
+}
+
+/// About as many bytes as the value takes in memory.
+fn size_of_json(value: &Value) -> usize {
+    const NODE: usize = 32;
+    NODE + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size_of_json).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| key.len() + size_of_json(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

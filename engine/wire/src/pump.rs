@@ -30,6 +30,9 @@ use crate::{Close, Outbox};
 /// Messages handled in one go before the task lets others run.
 const READ_BATCH: usize = 256;
 
+/// Messages handed to the socket in one go, for the same reason.
+const WRITE_BATCH: usize = 1024;
+
 /// How long a peer may take to see a close through.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -97,6 +100,7 @@ where
     let mut state = State {
         heard: now,
         dirty: false,
+        closing: false,
     };
     let ended =
         poll_fn(|context| state.poll(&mut socket, &outbox, &mut tick, keepalive, hooks, context))
@@ -146,6 +150,8 @@ struct State {
     heard: Instant,
     /// Something was written since the last complete flush.
     dirty: bool,
+    /// At the last tick the session was asked to close.
+    closing: bool,
 }
 
 impl State {
@@ -185,6 +191,11 @@ impl State {
             if self.heard.elapsed() > keepalive.silence_max {
                 return Poll::Ready(Ended::Silent);
             }
+            // A peer that does not take what is left has had a whole tick for it.
+            match outbox.asked_to_close() {
+                Some(close) if self.closing => return Poll::Ready(Ended::ByUs(close)),
+                close => self.closing = close.is_some(),
+            }
             if let Poll::Ready(Err(error)) =
                 self.send(socket, tungstenite::Message::Ping(Bytes::new()), context)
             {
@@ -212,7 +223,11 @@ impl State {
         S: AsyncRead + AsyncWrite + Unpin,
         H: Hooks,
     {
-        loop {
+        for turn in 0.. {
+            if turn == WRITE_BATCH {
+                context.waker().wake_by_ref();
+                break;
+            }
             match Pin::new(&mut *socket).poll_ready(context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(ended_by(error)),

@@ -112,8 +112,7 @@ impl Connection {
         };
         // What was meant for an earlier connection means nothing to this one.
         self.outbox.remove(|frame| !matches!(frame, Frame::Call(_)));
-        let mut hello = self.options.hello();
-        hello.token = self.options.resolved_token(&url);
+        let hello = self.options.hello();
         self.outbox.push_first(vec![
             Frame::Hello(Box::new(hello)),
             Frame::Register(Box::new(self.peer.replay())),
@@ -145,6 +144,11 @@ impl Connection {
             "sec-websocket-protocol",
             HeaderValue::from_static(SUBPROTOCOL),
         );
+        if let Some(token) = self.options.resolved_token(url) {
+            let bearer = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| "the token has characters that no token has".to_owned())?;
+            request.headers_mut().insert("authorization", bearer);
+        }
         let attempt =
             connect_async_with_config(request, Some(websocket_config(MESSAGE_BYTES_MAX)), true);
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {

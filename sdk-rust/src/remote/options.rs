@@ -105,22 +105,32 @@ impl Options {
     }
 }
 
-/// The token of an engine that runs on this account at the port of `url`.
+/// The token of the engine of this account that is at `url`, and at no other address.
 ///
-/// `agentos start` leaves a note at `~/.agentos/engines/<port>.json` that says where its token is.
+/// `agentos start` leaves a note at `~/.agentos/engines/<port>.json` that says where it is and where
+/// its token is.
 fn found_token(url: &str) -> Option<String> {
-    let port = url
-        .rsplit(':')
-        .next()?
-        .trim_end_matches('/')
-        .split(['/', '?'])
-        .next()?;
+    let (host, port) = authority(url)?;
     let home = set("AGENTOS_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(set("HOME")?).join(".agentos")))?;
     let note = std::fs::read(home.join("engines").join(format!("{port}.json"))).ok()?;
     let note: Value = serde_json::from_slice(&note).ok()?;
-    read_token(note.get("token_file")?.as_str()?.into())
+    let (engine, _) = authority(note.get("url")?.as_str()?)?;
+    let same = host == engine || (host == "localhost" && matches!(engine, "127.0.0.1" | "[::1]"));
+    if same {
+        read_token(note.get("token_file")?.as_str()?.into())
+    } else {
+        None
+    }
+}
+
+/// Host and port of `ws://host:port/…`.
+fn authority(url: &str) -> Option<(&str, &str)> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    // What stands before an `@` is not the host.
+    authority.rsplit('@').next()?.rsplit_once(':')
 }
 
 fn read_token(path: PathBuf) -> Option<String> {
@@ -130,4 +140,23 @@ fn read_token(path: PathBuf) -> Option<String> {
 
 fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authority;
+
+    #[test]
+    fn the_host_is_the_one_that_is_connected_to() {
+        assert_eq!(
+            authority("ws://127.0.0.1:49134"),
+            Some(("127.0.0.1", "49134"))
+        );
+        assert_eq!(
+            authority("ws://127.0.0.1:1@evil.example:49134/x?y=:1"),
+            Some(("evil.example", "49134"))
+        );
+        assert_eq!(authority("ws://[::1]:49134/"), Some(("[::1]", "49134")));
+        assert_eq!(authority("nonsense"), None);
+    }
 }

@@ -28,7 +28,11 @@ pub(super) fn set_up(log: &Log, lines: Lines) {
     };
     let filter = Targets::new()
         .with_default(others)
-        .with_target("agentos", level);
+        .with_target("agentos", level)
+        // They would show bytes as they pass, secrets among them.
+        .with_target("tungstenite", level.min(LevelFilter::DEBUG))
+        .with_target("tokio_tungstenite", level.min(LevelFilter::DEBUG))
+        .with_target("hyper", level.min(LevelFilter::DEBUG));
     let registry = tracing_subscriber::registry().with(filter);
     let colours = io::stderr().is_terminal()
         && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;

@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) timeout_default: Duration,
     pub(crate) connected: Now,
     pub(crate) load: Arc<AtomicU32>,
+    /// Calls it has made that are in flight.
+    pub(crate) made: Arc<AtomicU32>,
     pub(crate) functions: BTreeSet<Arc<str>>,
     pub(crate) triggers: BTreeSet<Arc<str>>,
     pub(crate) trigger_types: BTreeSet<Arc<str>>,

@@ -42,6 +42,12 @@ pub(crate) struct Binding {
     pub(crate) spec: TriggerSpec,
 }
 
+/// What adding a trigger asks for.
+pub(crate) struct Added {
+    pub(crate) bind: Option<Binding>,
+    pub(crate) undo: Option<Binding>,
+}
+
 /// A trigger as it is listed.
 #[derive(Clone, Debug)]
 pub struct TriggerView {
@@ -59,22 +65,35 @@ pub struct TriggerTypeView {
 
 impl Triggers {
     /// Adds a trigger, or replaces the one of the same id. Parked when nobody provides its type.
-    pub(crate) fn add(&self, owner: SessionId, spec: TriggerSpec) -> Option<Binding> {
-        let provider = self.provider(&spec.trigger_type);
-        let state = if provider.is_some() {
-            TriggerState::Bound
-        } else {
-            TriggerState::Parked
+    /// What it replaced is to be undone if another provider had it.
+    pub(crate) fn add(&self, owner: SessionId, spec: TriggerSpec) -> Added {
+        let row = Row {
+            spec: spec.clone(),
+            owner,
+            state: TriggerState::Parked,
         };
-        self.rows.insert(
-            Arc::clone(&spec.id),
-            Row {
+        let replaced = self.rows.insert(Arc::clone(&spec.id), row);
+        // Only now: a provider that came before this look has not seen the row, one that comes
+        // after it has. Binding twice does no harm.
+        let bind = self.provider(&spec.trigger_type).map(|provider| {
+            if let Some(mut row) = self.rows.get_mut(&spec.id) {
+                row.state = TriggerState::Bound;
+            }
+            Binding {
+                provider,
                 spec: spec.clone(),
-                owner,
-                state,
-            },
-        );
-        provider.map(|provider| Binding { provider, spec })
+            }
+        });
+        let undo = replaced
+            .filter(|old| old.spec.trigger_type != spec.trigger_type)
+            .and_then(|old| {
+                let provider = self.provider(&old.spec.trigger_type)?;
+                Some(Binding {
+                    provider,
+                    spec: old.spec,
+                })
+            });
+        Added { bind, undo }
     }
 
     /// Removes a trigger if `owner` owns it; the binding is there to be undone.

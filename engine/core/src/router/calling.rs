@@ -1,6 +1,9 @@
 //! Calls, results, streams: the frames that are sent a million times a second.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use agentos_protocol::{Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload, SessionId};
 
@@ -66,14 +69,21 @@ impl Router {
             (
                 session.named.then(|| Arc::clone(&session.public_id)),
                 session.timeout_default,
+                Arc::clone(&session.made),
             )
         });
-        let Some((caller, timeout_default)) = caller else {
+        let Some((caller, timeout_default, made)) = caller else {
             return Err(ErrorBody::engine(
                 Code::Unavailable,
                 "the calling session is closed",
             ));
         };
+        if made.load(Ordering::Relaxed) >= self.limits.calls_per_session_max {
+            return Err(ErrorBody::engine(
+                Code::Overloaded,
+                "this session has too many calls in flight",
+            ));
+        }
         let chosen = self.registry.functions.choose(&call.function);
         let chosen = chosen.ok_or_else(|| {
             ErrorBody::engine(
@@ -94,6 +104,7 @@ impl Router {
             delivery: call.delivery.clone(),
             deadline: now.after(timeout),
             load: chosen.load,
+            made,
         };
         let (id, sooner) = self.calls.add(in_flight).map_err(not_taken)?;
         call.call = Some(id.into());
@@ -142,6 +153,26 @@ impl Router {
                 frame: Frame::Chunk { call, payload },
             });
         }
+    }
+
+    /// The caller's outbox did not take a chunk.
+    pub(super) fn on_chunk_refused(&self, to: SessionId, call: &CallRef, out: &mut Effects) {
+        let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else {
+            return;
+        };
+        let id = Calls::id(to, number);
+        let Some(call) = self.calls.take(id, |call| call.caller == to) else {
+            return;
+        };
+        out.push(Effect::Send {
+            to: call.callee,
+            frame: Frame::Cancel { call: id.into() },
+        });
+        let error = ErrorBody::engine(
+            Code::Overloaded,
+            "the stream sends more than its caller takes",
+        );
+        end(call, Err(error), out);
     }
 
     pub(super) fn on_credit(

@@ -58,6 +58,7 @@ impl Router {
 
     fn offer(&self, from: SessionId, spec: FunctionSpec) -> Result<(), ErrorBody> {
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
+        stays(&session)?;
         policy::may_offer(
             session.trust,
             &spec.id,
@@ -81,24 +82,16 @@ impl Router {
         spec: TriggerTypeSpec,
         out: &mut Effects,
     ) -> Result<(), ErrorBody> {
-        let trust = {
-            let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
-            policy::may_provide(
-                session.trust,
-                &spec.id,
-                self.registry.triggers.provided_by_engine(&spec.id),
-            )?;
-            bounded(
-                session.trigger_types.len(),
-                self.limits.triggers_per_session_max,
-                "trigger types",
-            )?;
-            session.trigger_types.insert(Arc::clone(&spec.id));
-            session.trust
-        };
-        for binding in self.registry.triggers.provide(from, trust, spec) {
-            out.push(bind(binding));
-        }
+        // Held until the row is in: a session that closes meanwhile finds it then.
+        let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
+        stays(&session)?;
+        let by_engine = self.registry.triggers.provided_by_engine(&spec.id);
+        policy::may_provide(session.trust, &spec.id, by_engine)?;
+        let max = self.limits.triggers_per_session_max;
+        bounded(session.trigger_types.len(), max, "trigger types")?;
+        session.trigger_types.insert(Arc::clone(&spec.id));
+        let bindings = self.registry.triggers.provide(from, session.trust, spec);
+        out.extend(bindings.into_iter().map(bind));
         Ok(())
     }
 
@@ -111,18 +104,15 @@ impl Router {
         policy::well_formed("trigger id", &spec.id)?;
         policy::well_formed("trigger type", &spec.trigger_type)?;
         policy::well_formed("function id", &spec.function)?;
-        {
-            let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
-            bounded(
-                session.triggers.len(),
-                self.limits.triggers_per_session_max,
-                "triggers",
-            )?;
-            session.triggers.insert(Arc::clone(&spec.id));
-        }
-        if let Some(binding) = self.registry.triggers.add(from, spec) {
-            out.push(bind(binding));
-        }
+        // As in `provide`.
+        let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
+        stays(&session)?;
+        let max = self.limits.triggers_per_session_max;
+        bounded(session.triggers.len(), max, "triggers")?;
+        session.triggers.insert(Arc::clone(&spec.id));
+        let added = self.registry.triggers.add(from, spec);
+        out.extend(added.undo.map(unbind));
+        out.extend(added.bind.map(bind));
         Ok(())
     }
 
@@ -165,16 +155,7 @@ impl Router {
             changed |= self.registry.functions.withdraw(session, id);
         }
         for id in triggers {
-            if let Some(Binding { provider, spec }) = self.registry.triggers.remove(session, id) {
-                let frame = Frame::UnbindTrigger {
-                    id: spec.id,
-                    trigger_type: spec.trigger_type,
-                };
-                out.push(Effect::Send {
-                    to: provider,
-                    frame,
-                });
-            }
+            out.extend(self.registry.triggers.remove(session, id).map(unbind));
         }
         for id in trigger_types {
             self.registry.triggers.withdraw(session, id);
@@ -227,6 +208,28 @@ fn bind(Binding { provider, spec }: Binding) -> Effect {
         to: provider,
         frame: Frame::BindTrigger(Box::new(BindTrigger { spec })),
     }
+}
+
+fn unbind(Binding { provider, spec }: Binding) -> Effect {
+    let frame = Frame::UnbindTrigger {
+        id: spec.id,
+        trigger_type: spec.trigger_type,
+    };
+    Effect::Send {
+        to: provider,
+        frame,
+    }
+}
+
+/// A worker that has said goodbye gets nothing new.
+fn stays(session: &Session) -> Result<(), ErrorBody> {
+    if session.leaving {
+        return Err(ErrorBody::caller(
+            Code::Conflict,
+            "the session has said goodbye",
+        ));
+    }
+    Ok(())
 }
 
 fn bounded(count: usize, max: usize, what: &str) -> Result<(), ErrorBody> {

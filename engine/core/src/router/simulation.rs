@@ -592,3 +592,169 @@ fn numbers_in_use_and_too_large_are_refused() {
     assert_eq!(call(5), Some(Code::Conflict));
     assert_eq!(call(u64::MAX), Some(Code::InvalidFrame));
 }
+
+fn open(router: &Router, id: u64) {
+    let spec = SessionSpec {
+        public_id: format!("w{id}").into(),
+        trust: Trust::Worker,
+        named: true,
+        timeout_default: Duration::from_secs(30),
+    };
+    router.open(Now(0), SessionId(id), spec, &mut Effects::new());
+}
+
+#[test]
+fn an_error_that_cannot_be_said_ends_the_session_and_not_the_engine() {
+    let router = Router::new(Limits::default());
+    open(&router, 1);
+    let reply = |outcome| Frame::Reply {
+        call: CallRef::Number(1),
+        function: "f".into(),
+        outcome,
+    };
+    let too_large = || ErrorBody::engine(Code::PayloadTooLarge, "too large");
+    let mut out = Effects::new();
+    router.unsendable(
+        SessionId(1),
+        reply(Ok(Payload::NULL)),
+        too_large(),
+        &mut out,
+    );
+    assert!(matches!(
+        &out[..],
+        [Effect::Send {
+            frame: Frame::Reply {
+                outcome: Err(_),
+                ..
+            },
+            ..
+        }]
+    ));
+    let mut out = Effects::new();
+    router.unsendable(SessionId(1), reply(Err(too_large())), too_large(), &mut out);
+    assert!(matches!(&out[..], [Effect::Close { .. }]));
+}
+
+#[test]
+fn a_trigger_that_changes_its_type_leaves_nothing_behind() {
+    let router = Router::new(Limits::default());
+    for id in 1..=3 {
+        open(&router, id);
+    }
+    let register = |from: u64, register: Register| {
+        let mut out = Effects::new();
+        router.on_frame(
+            Now(0),
+            SessionId(from),
+            Frame::Register(Box::new(register)),
+            &mut out,
+        );
+        out
+    };
+    for (provider, kind) in [(1, "http"), (2, "state")] {
+        let trigger_types = vec![TriggerTypeSpec {
+            id: kind.into(),
+            description: String::new(),
+            config_schema: None,
+            payload_schema: None,
+        }];
+        register(
+            provider,
+            Register {
+                trigger_types,
+                ..Register::default()
+            },
+        );
+    }
+    let bind = |kind: &str| {
+        let triggers = vec![TriggerSpec {
+            id: "t".into(),
+            trigger_type: kind.into(),
+            function: "f".into(),
+            config: serde_json::Value::Null,
+            metadata: None,
+        }];
+        register(
+            3,
+            Register {
+                triggers,
+                ..Register::default()
+            },
+        )
+    };
+    assert!(matches!(
+        &bind("http")[..],
+        [Effect::Send {
+            to: SessionId(1),
+            frame: Frame::BindTrigger(_)
+        }]
+    ));
+    let moved = bind("state");
+    let undone = moved.iter().any(|effect| {
+        matches!(
+            effect,
+            Effect::Send {
+                to: SessionId(1),
+                frame: Frame::UnbindTrigger { .. }
+            }
+        )
+    });
+    let bound = moved.iter().any(|effect| {
+        matches!(
+            effect,
+            Effect::Send {
+                to: SessionId(2),
+                frame: Frame::BindTrigger(_)
+            }
+        )
+    });
+    assert!(undone && bound, "{moved:?}");
+}
+
+#[test]
+fn one_session_cannot_take_the_room_of_all() {
+    let router = Router::new(Limits {
+        calls_per_session_max: 2,
+        ..Limits::default()
+    });
+    open(&router, 1);
+    open(&router, 2);
+    let functions = vec![FunctionSpec::new("f")];
+    let register = Register {
+        functions,
+        ..Register::default()
+    };
+    router.on_frame(
+        Now(0),
+        SessionId(1),
+        Frame::Register(Box::new(register)),
+        &mut Effects::new(),
+    );
+    let call = |from: u64, number| {
+        let mut out = Effects::new();
+        let call = Call::new(Some(CallRef::Number(number)), "f", Payload::NULL);
+        router.on_frame(
+            Now(0),
+            SessionId(from),
+            Frame::Call(Box::new(call)),
+            &mut out,
+        );
+        matches!(
+            &out[0],
+            Effect::Send {
+                frame: Frame::Call(_),
+                ..
+            }
+        )
+    };
+    assert!(call(2, 1) && call(2, 2) && !call(2, 3) && call(1, 1));
+    router.on_frame(
+        Now(0),
+        SessionId(2),
+        Frame::Cancel {
+            call: CallRef::Number(1),
+        },
+        &mut Effects::new(),
+    );
+    assert!(call(2, 4));
+}

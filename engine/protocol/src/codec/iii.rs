@@ -22,6 +22,9 @@ pub const IDENTIFY: &str = "engine::workers::register";
 /// The key that carries the calling worker's id inside an object payload.
 pub const CALLER_KEY: &str = "_caller_worker_id";
 
+/// Longest name of anything in a message, in bytes: what echoes it must stay small.
+const NAME_BYTES_MAX: usize = 1024;
+
 /// What a message meant.
 #[derive(Debug, PartialEq)]
 pub enum Decoded {
@@ -122,10 +125,11 @@ impl Codec {
 
     fn invoke(self, envelope: &Envelope<'_>, bytes: &Bytes) -> Result<Decoded, ErrorBody> {
         let function = envelope.function()?;
-        let call = envelope
-            .invocation_id
-            .as_deref()
-            .map(|id| self.reference(id));
+        let id = envelope.invocation_id.as_deref();
+        let call = match id {
+            Some(id) => Some(self.reference(&required(Some(id), "invocation_id")?)),
+            None => None,
+        };
         if &*function == IDENTIFY {
             let hello = envelope.data.map_or(Ok(WorkerInfo::default()), |data| {
                 serde_json::from_str(data.get())
@@ -300,6 +304,11 @@ impl Envelope<'_> {
 }
 
 fn required(text: Option<&str>, field: &str) -> Result<Arc<str>, ErrorBody> {
+    if text.is_some_and(|text| text.len() > NAME_BYTES_MAX) {
+        return Err(invalid(format!(
+            "`{field}` has more than {NAME_BYTES_MAX} bytes"
+        )));
+    }
     text.filter(|text| !text.is_empty())
         .map(Arc::from)
         .ok_or_else(|| invalid(format!("the message has no `{field}`")))

@@ -20,7 +20,9 @@ fn head(value: &Value) -> Head {
     let status = value
         .get("status_code")
         .and_then(Value::as_u64)
-        .and_then(|code| StatusCode::from_u16(code as u16).ok());
+        .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok())
+        // Anything below is not an answer but a word on the way to one.
+        .filter(|status| *status >= StatusCode::OK);
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, value: &str| {
         if let (Ok(name), Ok(value)) = (
