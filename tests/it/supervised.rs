@@ -81,7 +81,11 @@ async fn kill_9_of_the_engine_leaves_no_process() -> Result<()> {
     let caller = engine.worker("caller").await?;
     let pid = pid_of(&caller).await?;
     let child: i32 = caller.trigger("mortal::spawn", &()).await?;
-    assert!(lives(pid) && lives(child));
+    // A process just forked has no command line until it runs its program.
+    eventually("both run", || async {
+        (lives(pid) && lives(child)).then_some(())
+    })
+    .await?;
     let _folder = engine.kill()?;
     eventually("both processes are gone", || async {
         (!lives(pid) && !lives(child)).then_some(())
