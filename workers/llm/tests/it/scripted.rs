@@ -186,7 +186,7 @@ async fn errors_fail_as_upstreams_do() {
 #[tokio::test]
 async fn leaving_is_recorded_with_what_was_sent() {
     let (llm, dir) = scripted("turns: [[text: one, {hold: never}, text: two]]");
-    let mut events = llm.start(ask("scripted/any"), true).await.unwrap();
+    let mut events = llm.start(ask("s/any"), true).await.unwrap();
     events.next().await;
     assert_eq!(
         events.next().await,
@@ -205,7 +205,7 @@ async fn leaving_before_the_first_word_is_recorded_too() {
     let (llm, dir) = scripted("turns: [[{hold: never}, text: one]]");
     let waiting = tokio::time::timeout(
         std::time::Duration::from_millis(20),
-        llm.start(ask("scripted/any"), true),
+        llm.start(ask("s/any"), true),
     )
     .await;
     assert!(waiting.is_err());
