@@ -6,6 +6,7 @@ Knows containers; scalars live in ``scalars``, classes with named fields in ``re
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -49,21 +50,22 @@ class Definitions:
         return reference
 
 
-class Shape:
+class Shape(ABC):
     """One type hint."""
 
     #: True when the shape takes a whole JSON object as it comes, see ``signature``.
     whole = False
 
+    @abstractmethod
     def schema(self, definitions: Definitions) -> JSON:
-        raise NotImplementedError
+        """The JSON Schema of the shape."""
 
+    @abstractmethod
     def read(self, value: Any) -> Any:
         """``value`` as the type.
 
         :raises Mismatch: naming the field that does not fit.
         """
-        raise NotImplementedError
 
 
 def document(shape: Shape) -> JSON:
