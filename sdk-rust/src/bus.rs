@@ -80,6 +80,7 @@ impl Bus {
             function: function.into(),
             timeout: None,
             metadata: None,
+            namespace: None,
         }
     }
 }
@@ -90,6 +91,7 @@ pub struct CallBuilder<'a> {
     function: Arc<str>,
     timeout: Option<Duration>,
     metadata: Option<Arc<str>>,
+    namespace: Option<Arc<str>>,
 }
 
 impl CallBuilder<'_> {
@@ -103,6 +105,12 @@ impl CallBuilder<'_> {
     /// JSON text for the handler, beside the payload.
     pub fn metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
         self.metadata = Some(metadata.into());
+        self
+    }
+
+    /// The function's namespace; `None` is the default one.
+    pub fn namespace(mut self, namespace: Option<Arc<str>>) -> Self {
+        self.namespace = namespace;
         self
     }
 
@@ -165,7 +173,14 @@ impl CallBuilder<'_> {
     /// # Errors
     /// When the call could not be sent.
     pub fn void(self, input: &(impl Serialize + ?Sized)) -> Result<(), ErrorBody> {
-        let payload = encode(input)?;
+        self.void_payload(encode(input)?)
+    }
+
+    /// As [`CallBuilder::void`], with bytes.
+    ///
+    /// # Errors
+    /// When the call could not be sent.
+    pub fn void_payload(self, payload: Payload) -> Result<(), ErrorBody> {
         let (call, _) = self.build(payload, Delivery::Void)?;
         self.bus.peer.send(Frame::Call(Box::new(call)))
     }
@@ -195,6 +210,7 @@ impl CallBuilder<'_> {
         call.timeout_ms = Some(u32::try_from(left.as_millis().max(1)).unwrap_or(u32::MAX));
         call.trace = self.bus.trace.clone();
         call.metadata.clone_from(&self.metadata);
+        call.namespace.clone_from(&self.namespace);
         Ok((call, deadline))
     }
 }

@@ -29,7 +29,7 @@ pub mod mailbox;
 mod remote;
 
 pub use agentos_protocol::{
-    Code, Encoding, ErrorBody as Error, FunctionSpec, Hello, Origin, Payload, Trace, TriggerSpec,
+    Call, Code, Delivery, Encoding, ErrorBody as Error, FunctionSpec, Hello, Origin, Payload, Trace, TriggerSpec,
     TriggerTypeSpec,
 };
 pub use bus::{Bus, CallBuilder};

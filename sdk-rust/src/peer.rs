@@ -12,8 +12,8 @@ use std::{
 };
 
 use agentos_protocol::{
-    BindTrigger, Call, CallRef, Code, ErrorBody, Frame, Payload, Register, Rejected, TriggerSpec,
-    Unregister,
+    BindTrigger, Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload, Register, Rejected,
+    TriggerSpec, Unregister, stand_in,
 };
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -389,12 +389,7 @@ impl Peer {
     }
 
     fn on_call(&self, call: Call) {
-        let handler = self
-            .0
-            .handlers
-            .get(&call.function)
-            .map(|entry| Arc::clone(&entry));
-        match handler {
+        match self.handler(&call) {
             Some(handler) => handler.start(Invocation::new(self.clone(), call)),
             None => {
                 let message = format!("the worker has no function `{}`", call.function);
@@ -407,6 +402,15 @@ impl Peer {
                     });
                 }
             }
+        }
+    }
+
+    /// Who runs `call`: the function's handler, or one that stands in for it.
+    fn handler(&self, call: &Call) -> Option<Arc<dyn Handler>> {
+        let named = |id: &str| self.0.handlers.get(id).map(|entry| Arc::clone(&entry));
+        match call.delivery {
+            Delivery::Enqueue(_) => named(stand_in::ENQUEUE),
+            _ => named(&call.function).or_else(|| named(stand_in::HTTP)),
         }
     }
 

@@ -158,13 +158,7 @@ impl Registrar {
 }
 
 fn trigger(trigger_type: &str, function: &str, config: Value) -> TriggerSpec {
-    TriggerSpec {
-        id: Uuid::new_v4().to_string().into(),
-        trigger_type: trigger_type.into(),
-        function: function.into(),
-        config,
-        metadata: None,
-    }
+    TriggerSpec::new(Uuid::new_v4().to_string(), trigger_type, function, config)
 }
 
 /// The function just offered; add to its description.

@@ -196,6 +196,32 @@ pub struct TriggerSpec {
     pub config: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
+    /// Namespace of the function; the default one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Arc<str>>,
+    /// Where the type's provider is looked for; absent: the registering worker's namespace, then
+    /// the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger_namespace: Option<Arc<str>>,
+}
+
+impl TriggerSpec {
+    pub fn new(
+        id: impl Into<Arc<str>>,
+        trigger_type: impl Into<Arc<str>>,
+        function: impl Into<Arc<str>>,
+        config: Value,
+    ) -> Self {
+        TriggerSpec {
+            id: id.into(),
+            trigger_type: trigger_type.into(),
+            function: function.into(),
+            config,
+            metadata: None,
+            namespace: None,
+            trigger_namespace: None,
+        }
+    }
 }
 
 /// A kind of event source that the registering worker provides.
@@ -255,6 +281,8 @@ pub struct Call {
     /// The sender's name for the call; `None` only on void calls.
     pub call: Option<CallRef>,
     pub function: Arc<str>,
+    /// Namespace of the function; `None` is the default one.
+    pub namespace: Option<Arc<str>>,
     pub payload: Payload,
     pub delivery: Delivery,
     /// Time left until the deadline; `None` leaves it to the receiver's default.
@@ -271,6 +299,7 @@ impl Call {
         Call {
             call,
             function: function.into(),
+            namespace: None,
             payload,
             delivery: Delivery::Reply,
             timeout_ms: None,

@@ -54,3 +54,20 @@ impl fmt::Display for CallRef {
         }
     }
 }
+
+/// The namespace that everything is in which names none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A namespace as it was written; `None` is the default one.
+pub fn namespace(written: &str) -> Option<std::sync::Arc<str>> {
+    (!written.is_empty() && written != DEFAULT_NAMESPACE).then(|| written.into())
+}
+
+/// Functions whose worker stands in for others: calls reach it as they were made, with the
+/// function they name.
+pub mod stand_in {
+    /// Takes calls that are to be put on a queue.
+    pub const ENQUEUE: &str = "engine::queue::enqueue";
+    /// Takes calls of functions that are HTTP endpoints.
+    pub const HTTP: &str = "engine::http::invoke";
+}

@@ -15,6 +15,6 @@ pub use frame::{
     BindTrigger, Call, Delivery, Frame, FunctionSpec, Hello, HttpInvocation, Register, Rejected,
     TriggerSpec, TriggerTypeSpec, Unregister, Welcome,
 };
-pub use id::{CallId, CallRef, SessionId};
+pub use id::{CallId, CallRef, DEFAULT_NAMESPACE, SessionId, namespace, stand_in};
 pub use payload::{Encoding, Payload};
 pub use trace::Trace;

@@ -161,13 +161,8 @@ impl Simulation {
             return Ok(());
         };
         let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
-        let trigger = TriggerSpec {
-            id: format!("t{}", self.random.below(20)).into(),
-            trigger_type: "clock".into(),
-            function: function.into(),
-            config: serde_json::Value::Null,
-            metadata: None,
-        };
+        let id = format!("t{}", self.random.below(20));
+        let trigger = TriggerSpec::new(id, "clock", function, serde_json::Value::Null);
         let clock = TriggerTypeSpec {
             id: "clock".into(),
             description: String::new(),
@@ -667,13 +662,7 @@ fn a_trigger_that_changes_its_type_leaves_nothing_behind() {
         );
     }
     let bind = |kind: &str| {
-        let triggers = vec![TriggerSpec {
-            id: "t".into(),
-            trigger_type: kind.into(),
-            function: "f".into(),
-            config: serde_json::Value::Null,
-            metadata: None,
-        }];
+        let triggers = vec![TriggerSpec::new("t", kind, "f", serde_json::Value::Null)];
         register(
             3,
             Register {

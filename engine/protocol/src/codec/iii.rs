@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     BindTrigger, Call, CallRef, Code, Delivery, Encoding, ErrorBody, Frame, FunctionSpec, Hello,
-    HttpInvocation, Origin, Payload, Register, TriggerSpec, TriggerTypeSpec, Unregister,
+    HttpInvocation, Origin, Payload, Register, TriggerSpec, TriggerTypeSpec, Unregister, namespace,
 };
 
 /// The call with which an SDK says who it is.
@@ -151,6 +151,7 @@ impl Codec {
         frame.trace.parent = envelope.traceparent.as_deref().map(Arc::from);
         frame.trace.baggage = envelope.baggage.as_deref().map(Arc::from);
         frame.metadata = envelope.metadata.map(|metadata| Arc::from(metadata.get()));
+        frame.namespace = envelope.namespace.as_deref().and_then(namespace);
         Ok(Decoded::Frame(Frame::Call(Box::new(frame))))
     }
 
@@ -291,6 +292,8 @@ struct Envelope<'a> {
     baggage: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     metadata: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    namespace: Option<Cow<'a, str>>,
 }
 
 impl Envelope<'_> {
@@ -401,6 +404,8 @@ struct RegisterTrigger {
     #[serde(default)]
     config: Value,
     metadata: Option<Value>,
+    namespace: Option<String>,
+    trigger_namespace: Option<String>,
 }
 
 impl From<RegisterTrigger> for TriggerSpec {
@@ -411,6 +416,8 @@ impl From<RegisterTrigger> for TriggerSpec {
             function: message.function_id,
             config: message.config,
             metadata: message.metadata,
+            namespace: message.namespace.as_deref().and_then(namespace),
+            trigger_namespace: message.trigger_namespace.map(Into::into),
         }
     }
 }
@@ -481,7 +488,7 @@ impl From<WorkerInfo> for Hello {
         Hello {
             name: info.name.unwrap_or_default(),
             build: None,
-            namespace: info.namespace,
+            namespace: info.namespace.filter(|name| namespace(name).is_some()),
             token: None,
             language: info.runtime.unwrap_or_default(),
             sdk_version: info.version.unwrap_or_default(),
@@ -500,12 +507,17 @@ fn bind_message(bind: &BindTrigger) -> Value {
         function,
         config,
         metadata,
+        namespace,
+        ..
     } = &bind.spec;
     let mut message = serde_json::json!({
         "type": "registertrigger", "id": id, "trigger_type": trigger_type, "function_id": function, "config": config,
     });
     if let Some(metadata) = metadata {
         message["metadata"] = metadata.clone();
+    }
+    if let Some(namespace) = namespace {
+        message["namespace"] = Value::from(&**namespace);
     }
     message
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     BindTrigger, Call, CallRef, Code, Delivery, Encoding, ErrorBody, Frame, FunctionSpec, Payload,
-    Register, Rejected, TriggerSpec, TriggerTypeSpec,
+    Register, Rejected, TriggerSpec, TriggerTypeSpec, namespace,
 };
 
 /// Bytes of the fixed header.
@@ -53,6 +53,7 @@ mod tag {
     pub(super) const CALLER: u8 = 3;
     pub(super) const METADATA: u8 = 4;
     pub(super) const QUEUE: u8 = 5;
+    pub(super) const NAMESPACE: u8 = 6;
 }
 
 const FLAG_BINARY: u8 = 1;
@@ -248,6 +249,7 @@ fn encode_call(call: &Call) -> Result<Bytes, ErrorBody> {
         (tag::CALLER, call.caller.as_deref()),
         (tag::METADATA, call.metadata.as_deref()),
         (tag::QUEUE, queue.map(AsRef::as_ref)),
+        (tag::NAMESPACE, call.namespace.as_deref()),
     ];
     let present = || {
         optional
@@ -309,6 +311,7 @@ fn decode_call(
             tag::CALLER => call.caller = Some(text.into()),
             tag::METADATA => call.metadata = Some(text.into()),
             tag::QUEUE => queue = Some(Arc::from(text)),
+            tag::NAMESPACE => call.namespace = namespace(text),
             _ => {}
         }
     }

@@ -240,13 +240,7 @@ mod tests {
     use super::*;
 
     fn trigger(id: &str, function: &str, config: Value) -> TriggerSpec {
-        TriggerSpec {
-            id: id.into(),
-            trigger_type: "http".into(),
-            function: function.into(),
-            config,
-            metadata: None,
-        }
+        TriggerSpec::new(id, "http", function, config)
     }
 
     fn bound(

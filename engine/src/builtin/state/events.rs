@@ -1,17 +1,13 @@
 //! The trigger type `state`: calls bound functions when values change.
 //!
 //! Calls are void, so they are at most once and nobody waits for them. Events of one key reach a
-//! function in the order of the writes. A trigger with a condition has a bounded queue of its
-//! own, so a slow condition delays nobody else; when it is full, events are dropped and logged.
+//! function in the order of the writes.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use agentos_sdk::{Bus, Code, Error, TriggerProvider, TriggerSpec};
-use parking_lot::{Mutex, RwLock};
+use agentos_sdk::{Bus, Code, Error, Payload, TriggerProvider, TriggerSpec};
+use parking_lot::RwLock;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -19,9 +15,7 @@ use super::{
     doc::Doc,
     row::Address,
 };
-
-/// How long a condition may think.
-const CONDITION_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::builtin::firing::Target;
 
 /// A committed change.
 pub(super) struct Happening {
@@ -45,19 +39,8 @@ struct Bindings {
 }
 
 struct Binding {
-    id: Arc<str>,
-    function: Arc<str>,
     key: Option<String>,
-    condition: Option<String>,
-    metadata: Option<Arc<str>>,
-    queue: Mutex<Queue>,
-}
-
-/// Events that wait for the condition, and whether a task is at work on them.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<(Bus, Doc)>,
-    draining: bool,
+    target: Arc<Target>,
 }
 
 impl Events {
@@ -80,19 +63,16 @@ impl Events {
         };
         let bus = bus.detached();
         for binding in wanted {
-            match binding.condition {
-                None => binding.fire(&bus, &payload),
-                Some(_) => binding.enqueue(bus.clone(), payload.clone(), self.queue_max),
-            }
+            binding.target.fire(&bus, payload.clone());
         }
     }
 }
 
 impl TriggerProvider for Events {
     fn bind(&self, trigger: TriggerSpec) -> Result<(), Error> {
-        let config = match trigger.config {
+        let config = match &trigger.config {
             Value::Null => TriggerConfig::default(),
-            config => serde_json::from_value(config).map_err(|error| {
+            config => TriggerConfig::deserialize(config).map_err(|error| {
                 Error::caller(
                     Code::InvalidInput,
                     format!("config of a state trigger: {error}"),
@@ -100,12 +80,8 @@ impl TriggerProvider for Events {
             })?,
         };
         let binding = Binding {
-            id: Arc::clone(&trigger.id),
-            function: trigger.function,
             key: config.key,
-            condition: config.condition_function_id,
-            metadata: trigger.metadata.map(|metadata| metadata.to_string().into()),
-            queue: Mutex::default(),
+            target: Target::new(&trigger, config.condition_function_id, self.queue_max),
         };
         let mut bindings = self.bindings.write();
         bindings.remove(&trigger.id);
@@ -149,8 +125,8 @@ impl Bindings {
         let Some(bindings) = self.by_scope.get_mut(&scope) else {
             return;
         };
-        for gone in bindings.extract_if(.., |binding| &*binding.id == id) {
-            gone.queue.lock().waiting.clear();
+        for gone in bindings.extract_if(.., |binding| &**binding.target.id() == id) {
+            gone.target.close();
         }
         if bindings.is_empty() {
             self.by_scope.remove(&scope);
@@ -159,7 +135,7 @@ impl Bindings {
 }
 
 impl Happening {
-    fn payload(&self) -> serde_json::Result<Doc> {
+    fn payload(&self) -> serde_json::Result<Payload> {
         let event = Event {
             r#type: TRIGGER_TYPE,
             event_type: self.event_type,
@@ -168,65 +144,6 @@ impl Happening {
             old_value: self.old.as_ref(),
             new_value: self.new.as_ref(),
         };
-        Doc::parse(&serde_json::to_vec(&event)?)
-    }
-}
-
-impl Binding {
-    fn fire(&self, bus: &Bus, payload: &Doc) {
-        let call = bus.call(&self.function);
-        let call = match &self.metadata {
-            Some(metadata) => call.metadata(Arc::clone(metadata)),
-            None => call,
-        };
-        if let Err(error) = call.void(payload) {
-            tracing::warn!(trigger = %self.id, function = %self.function, %error, "a state event was not delivered");
-        }
-    }
-
-    fn enqueue(self: Arc<Self>, bus: Bus, payload: Doc, queue_max: usize) {
-        let mut queue = self.queue.lock();
-        if queue.waiting.len() >= queue_max {
-            tracing::warn!(trigger = %self.id, "a state event was dropped: the condition is too slow");
-            return;
-        }
-        queue.waiting.push_back((bus, payload));
-        if !std::mem::replace(&mut queue.draining, true) {
-            tokio::spawn(Arc::clone(&self).drain());
-        }
-    }
-
-    async fn drain(self: Arc<Self>) {
-        while let Some((bus, payload)) = self.next() {
-            if self.is_wanted(&bus, &payload).await {
-                self.fire(&bus, &payload);
-            }
-        }
-    }
-
-    fn next(&self) -> Option<(Bus, Doc)> {
-        let mut queue = self.queue.lock();
-        let next = queue.waiting.pop_front();
-        queue.draining = next.is_some();
-        next
-    }
-
-    /// Asks the condition. One that fails keeps the event back.
-    async fn is_wanted(&self, bus: &Bus, payload: &Doc) -> bool {
-        let Some(condition) = &self.condition else {
-            return true;
-        };
-        match bus
-            .call(condition)
-            .timeout(CONDITION_TIMEOUT)
-            .send::<Value>(payload)
-            .await
-        {
-            Ok(answer) => answer != Value::Bool(false),
-            Err(error) => {
-                tracing::error!(trigger = %self.id, %condition, %error, "a condition failed; the event is skipped");
-                false
-            }
-        }
+        Payload::encode(&event)
     }
 }

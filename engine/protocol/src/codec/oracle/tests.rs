@@ -119,15 +119,28 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 fn trigger() -> impl Strategy<Value = TriggerSpec> {
-    (id(), id(), id(), value(), some_value()).prop_map(
-        |(id, trigger_type, function, config, metadata)| TriggerSpec {
-            id,
-            trigger_type,
-            function,
-            config,
-            metadata,
-        },
+    (
+        id(),
+        id(),
+        id(),
+        value(),
+        some_value(),
+        proptest::option::of(id()),
+        proptest::option::of(id()),
     )
+        .prop_map(
+            |(id, trigger_type, function, config, metadata, namespace, trigger_namespace)| {
+                TriggerSpec {
+                    id,
+                    trigger_type,
+                    function,
+                    config,
+                    metadata,
+                    namespace,
+                    trigger_namespace,
+                }
+            },
+        )
 }
 
 fn function() -> impl Strategy<Value = FunctionSpec> {

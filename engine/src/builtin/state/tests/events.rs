@@ -34,11 +34,8 @@ async fn listen(rig: &Rig) -> mpsc::Receiver<(Value, Option<String>)> {
 fn trigger(id: &str, config: Value) -> TriggerSpec {
     let metadata = Some(json!({"from": id}));
     TriggerSpec {
-        id: id.into(),
-        trigger_type: "state".into(),
-        function: "test::hear".into(),
-        config,
         metadata,
+        ..TriggerSpec::new(id, "state", "test::hear", config)
     }
 }
 
