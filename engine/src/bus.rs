@@ -170,8 +170,14 @@ impl Bus {
             }
             Effect::Sooner => self.sooner.notify_one(),
             Effect::Event(event) => {
-                if let Event::VoidCallFailed { function, error } = &event {
-                    tracing::warn!(%function, %error, "a void call failed");
+                match &event {
+                    Event::VoidCallFailed { function, error } => {
+                        tracing::warn!(%function, %error, "a void call failed");
+                    }
+                    Event::RegistrationRefused { id, error, .. } => {
+                        tracing::warn!(%id, %error, "a registration was refused");
+                    }
+                    _ => {}
                 }
                 // Nobody may be listening.
                 let _ = self.events.send(event);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use agentos_protocol::{ErrorBody, Frame, SessionId};
 use smallvec::SmallVec;
 
+use crate::registry::TriggerState;
+
 /// One thing for the bus to do, in order.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
@@ -31,15 +33,51 @@ pub type Effects = SmallVec<[Effect; 2]>;
 pub enum Event {
     WorkerConnected {
         session: SessionId,
+        worker: Arc<str>,
     },
+    /// It has said who it is.
     WorkerIdentified {
         session: SessionId,
+        worker: Arc<str>,
     },
     WorkerDisconnected {
         session: SessionId,
+        worker: Arc<str>,
         name: Arc<str>,
     },
-    FunctionsChanged,
+    FunctionsRegistered {
+        worker: Arc<str>,
+        functions: Vec<Arc<str>>,
+    },
+    FunctionsUnregistered {
+        worker: Arc<str>,
+        functions: Vec<Arc<str>>,
+    },
+    /// Also when it stands elsewhere than before.
+    TriggerRegistered {
+        id: Arc<str>,
+        trigger_type: Arc<str>,
+        function: Arc<str>,
+        state: TriggerState,
+    },
+    TriggerUnregistered {
+        id: Arc<str>,
+        trigger_type: Arc<str>,
+    },
+    TriggerTypeRegistered {
+        worker: Arc<str>,
+        id: Arc<str>,
+    },
+    TriggerTypeUnregistered {
+        worker: Arc<str>,
+        id: Arc<str>,
+    },
+    /// A worker asked for something it does not get.
+    RegistrationRefused {
+        worker: Arc<str>,
+        id: Arc<str>,
+        error: ErrorBody,
+    },
     /// A void call failed; nobody else hears of it.
     VoidCallFailed {
         function: Arc<str>,

@@ -1,6 +1,10 @@
 //! May this session do this. Decided here and nowhere else.
 
+mod rules;
+
 use agentos_protocol::{Code, ErrorBody};
+
+pub use rules::{Exposure, MetadataRule, Rules, like};
 
 /// How far a session is trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

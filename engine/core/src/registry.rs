@@ -1,14 +1,15 @@
 //! Who is connected and what they offer. Every row is owned by one living session.
 
 mod functions;
+mod namespace;
 mod sessions;
 mod triggers;
 
 pub use functions::FunctionView;
-pub(crate) use functions::Functions;
+pub(crate) use functions::{Chosen, Functions, Offering};
 pub use sessions::SessionView;
 pub(crate) use sessions::{Session, Sessions};
-pub(crate) use triggers::{Binding, Triggers};
+pub(crate) use triggers::{Binding, Placed, Triggers};
 pub use triggers::{TriggerState, TriggerTypeView, TriggerView};
 
 /// All registrations.

@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use agentos_protocol::{CallId, CallRef, Code, ErrorBody, Frame, Hello, SessionId};
+use agentos_protocol::{CallId, CallRef, Code, ErrorBody, Frame, Hello, SessionId, namespace};
 
 use crate::{
     Effect, Effects, Event, FunctionView, Now, SessionView, TriggerTypeView, TriggerView,
     calls::Calls,
-    policy::Trust,
+    policy::{Rules, Trust},
     registry::{Registry, Session},
 };
 
@@ -58,6 +58,8 @@ pub struct SessionSpec {
     pub named: bool,
     /// Deadline of its calls that name none.
     pub timeout_default: Duration,
+    /// What it may do; without rules, everything a worker may.
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// Why the bus could not put a frame on a session's outbox.
@@ -88,10 +90,12 @@ impl Router {
     /// Admits a session whose right to be here has been checked.
     pub fn open(&self, now: Now, id: SessionId, spec: SessionSpec, out: &mut Effects) {
         let session = Session {
-            public_id: spec.public_id,
+            public_id: Arc::clone(&spec.public_id),
             trust: spec.trust,
             named: spec.named,
             hello: Hello::default(),
+            namespace: None,
+            rules: spec.rules,
             timeout_default: spec.timeout_default,
             connected: now,
             load: Arc::new(AtomicU32::new(0)),
@@ -102,7 +106,10 @@ impl Router {
             leaving: false,
         };
         self.registry.sessions.insert(id, session);
-        out.push(Effect::Event(Event::WorkerConnected { session: id }));
+        out.push(Effect::Event(Event::WorkerConnected {
+            session: id,
+            worker: spec.public_id,
+        }));
     }
 
     /// Applies one frame and appends what must happen next to `out`.
@@ -150,10 +157,18 @@ impl Router {
     fn on_hello(&self, from: SessionId, mut hello: Hello, out: &mut Effects) {
         // The secret has done its work; nothing that lists sessions shall ever show it.
         hello.token = None;
-        if let Some(mut session) = self.registry.sessions.get_mut(from) {
-            session.hello = hello;
-            out.push(Effect::Event(Event::WorkerIdentified { session: from }));
+        let namespace = hello.namespace.as_deref().and_then(namespace);
+        let Some(mut session) = self.registry.sessions.get_mut(from) else {
+            return;
+        };
+        session.hello = hello;
+        if session.namespace != namespace {
+            self.relocate(from, &mut session, namespace, out);
         }
+        out.push(Effect::Event(Event::WorkerIdentified {
+            session: from,
+            worker: Arc::clone(&session.public_id),
+        }));
     }
 
     /// Forgets a session that is gone: its calls end at once, its offers disappear.
@@ -181,7 +196,11 @@ impl Router {
                 });
             }
         }
-        out.push(Effect::Event(Event::WorkerDisconnected { session, name }));
+        out.push(Effect::Event(Event::WorkerDisconnected {
+            session,
+            worker: row.public_id,
+            name,
+        }));
     }
 
     /// Ends the calls whose deadline has passed; says when to look again.
@@ -253,8 +272,16 @@ impl Router {
         self.registry.functions.list()
     }
 
-    pub fn function(&self, id: &str) -> Option<FunctionView> {
-        self.registry.functions.get(id)
+    pub fn function(&self, namespace: Option<&str>, id: &str) -> Option<FunctionView> {
+        self.registry.functions.get(namespace, id)
+    }
+
+    /// What the session may do, if its listener limits it.
+    pub fn rules(&self, session: SessionId) -> Option<Arc<Rules>> {
+        self.registry
+            .sessions
+            .look(session, |session| session.rules.clone())
+            .flatten()
     }
 
     pub fn sessions(&self) -> Vec<SessionView> {

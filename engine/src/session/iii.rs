@@ -40,6 +40,7 @@ impl Iii {
                 trust: Trust::Worker,
                 named: true,
                 timeout_default: TIMEOUT_DEFAULT,
+                rules: None,
             }
         });
         let welcome = Welcome {

@@ -39,6 +39,7 @@ impl LocalSession {
             trust,
             named: trust == Trust::Worker,
             timeout_default: TIMEOUT_DEFAULT,
+            rules: None,
         });
         peer.attach(Arc::new(ToBus {
             bus: Arc::clone(bus),

@@ -53,6 +53,7 @@ impl V2 {
                     trust: Trust::Worker,
                     named: true,
                     timeout_default: TIMEOUT_DEFAULT,
+                    rules: None,
                 }
             });
         self.session = Some(opened.id);

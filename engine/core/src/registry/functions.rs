@@ -9,20 +9,26 @@ use agentos_protocol::{FunctionSpec, SessionId};
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
+use super::namespace::key;
 use crate::policy::Trust;
 
 /// One session's offer of a function.
-struct Offer {
-    session: SessionId,
-    trust: Trust,
-    spec: Arc<FunctionSpec>,
+#[derive(Clone)]
+pub(crate) struct Offering {
+    pub(crate) session: SessionId,
+    pub(crate) trust: Trust,
+    /// Under the id by which it is called.
+    pub(crate) spec: Arc<FunctionSpec>,
+    /// What the session itself calls it, when that is something else.
+    pub(crate) local: Option<Arc<str>>,
+    pub(crate) namespace: Option<Arc<str>>,
     /// Calls that the session has in flight, of all its functions.
-    load: Arc<AtomicU32>,
+    pub(crate) load: Arc<AtomicU32>,
 }
 
 #[derive(Default)]
 pub(crate) struct Functions {
-    rows: DashMap<Arc<str>, SmallVec<[Offer; 1]>>,
+    rows: DashMap<Arc<str>, SmallVec<[Offering; 1]>>,
     /// Turns with each choice, so that equals take turns.
     turn: AtomicUsize,
 }
@@ -31,6 +37,9 @@ pub(crate) struct Functions {
 pub(crate) struct Chosen {
     pub(crate) session: SessionId,
     pub(crate) load: Arc<AtomicU32>,
+    pub(crate) local: Option<Arc<str>>,
+    /// The function is an HTTP endpoint: its session only describes it.
+    pub(crate) http: bool,
 }
 
 /// A function as it is listed.
@@ -38,47 +47,51 @@ pub(crate) struct Chosen {
 pub struct FunctionView {
     /// As the newest worker describes it.
     pub spec: Arc<FunctionSpec>,
+    /// `None` is the default namespace.
+    pub namespace: Option<Arc<str>>,
     /// Sessions that offer it, oldest first.
     pub sessions: Vec<SessionId>,
 }
 
 impl Functions {
     /// Adds an offer, replacing the session's earlier one of the same id.
-    pub(crate) fn offer(
-        &self,
-        session: SessionId,
-        trust: Trust,
-        load: Arc<AtomicU32>,
-        spec: FunctionSpec,
-    ) {
-        let offer = Offer {
-            session,
-            trust,
-            spec: Arc::new(spec),
-            load,
+    pub(crate) fn offer(&self, offer: Offering) {
+        let key = key(offer.namespace.as_deref(), &offer.spec.id);
+        // The id's own text serves as the key where it can.
+        let key = match key {
+            std::borrow::Cow::Borrowed(_) => Arc::clone(&offer.spec.id),
+            std::borrow::Cow::Owned(key) => key.into(),
         };
-        let mut offers = self.rows.entry(Arc::clone(&offer.spec.id)).or_default();
-        match offers.iter_mut().find(|earlier| earlier.session == session) {
+        let mut offers = self.rows.entry(key).or_default();
+        match offers
+            .iter_mut()
+            .find(|earlier| earlier.session == offer.session)
+        {
             Some(earlier) => *earlier = offer,
             None => offers.push(offer),
         }
     }
 
-    /// Takes an offer back; false when there was none.
-    pub(crate) fn withdraw(&self, session: SessionId, id: &str) -> bool {
-        let mut withdrawn = false;
-        self.rows.remove_if_mut(id, |_, offers| {
-            let before = offers.len();
-            offers.retain(|offer| offer.session != session);
-            withdrawn = offers.len() < before;
+    /// Takes an offer back.
+    pub(crate) fn withdraw(
+        &self,
+        session: SessionId,
+        namespace: Option<&str>,
+        id: &str,
+    ) -> Option<Offering> {
+        let mut withdrawn = None;
+        self.rows.remove_if_mut(&*key(namespace, id), |_, offers| {
+            if let Some(at) = offers.iter().position(|offer| offer.session == session) {
+                withdrawn = Some(offers.remove(at));
+            }
             offers.is_empty()
         });
         withdrawn
     }
 
-    pub(crate) fn offered_by_engine(&self, id: &str) -> bool {
+    pub(crate) fn offered_by_engine(&self, namespace: Option<&str>, id: &str) -> bool {
         self.rows
-            .get(id)
+            .get(&*key(namespace, id))
             .is_some_and(|offers| offers.iter().any(|offer| offer.trust == Trust::Engine))
     }
 
@@ -86,8 +99,8 @@ impl Functions {
     ///
     /// Power of two choices (Mitzenmacher 2001): nearly as even as asking everybody, at the price
     /// of two looks.
-    pub(crate) fn choose(&self, id: &str) -> Option<Chosen> {
-        let offers = self.rows.get(id)?;
+    pub(crate) fn choose(&self, namespace: Option<&str>, id: &str) -> Option<Chosen> {
+        let offers = self.rows.get(&*key(namespace, id))?;
         let offer = match &offers[..] {
             [] => return None,
             [only] => only,
@@ -107,11 +120,15 @@ impl Functions {
         Some(Chosen {
             session: offer.session,
             load: Arc::clone(&offer.load),
+            local: offer.local.clone(),
+            http: offer.spec.http.is_some(),
         })
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<FunctionView> {
-        self.rows.get(id).and_then(|offers| view(&offers))
+    pub(crate) fn get(&self, namespace: Option<&str>, id: &str) -> Option<FunctionView> {
+        self.rows
+            .get(&*key(namespace, id))
+            .and_then(|offers| view(&offers))
     }
 
     pub(crate) fn list(&self) -> Vec<FunctionView> {
@@ -120,15 +137,16 @@ impl Functions {
             .iter()
             .filter_map(|offers| view(&offers))
             .collect();
-        list.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
+        list.sort_by(|a, b| (&a.spec.id, &a.namespace).cmp(&(&b.spec.id, &b.namespace)));
         list
     }
 }
 
-fn view(offers: &[Offer]) -> Option<FunctionView> {
+fn view(offers: &[Offering]) -> Option<FunctionView> {
     let newest = offers.last()?;
     Some(FunctionView {
         spec: Arc::clone(&newest.spec),
+        namespace: newest.namespace.clone(),
         sessions: offers.iter().map(|offer| offer.session).collect(),
     })
 }

@@ -12,7 +12,10 @@ use std::{
 use agentos_protocol::{Hello, SessionId};
 use dashmap::{DashMap, mapref::one::RefMut};
 
-use crate::{Now, policy::Trust};
+use crate::{
+    Now,
+    policy::{Rules, Trust},
+};
 
 pub(crate) struct Session {
     pub(crate) public_id: Arc<str>,
@@ -20,11 +23,16 @@ pub(crate) struct Session {
     /// Callers are named to callees, except built-ins.
     pub(crate) named: bool,
     pub(crate) hello: Hello,
+    /// Where it registers things; `None` is the default namespace.
+    pub(crate) namespace: Option<Arc<str>>,
+    /// What it may do; without rules, everything a worker may.
+    pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) timeout_default: Duration,
     pub(crate) connected: Now,
     pub(crate) load: Arc<AtomicU32>,
     /// Calls it has made that are in flight.
     pub(crate) made: Arc<AtomicU32>,
+    /// Under the ids by which others call them.
     pub(crate) functions: BTreeSet<Arc<str>>,
     pub(crate) triggers: BTreeSet<Arc<str>>,
     pub(crate) trigger_types: BTreeSet<Arc<str>>,
@@ -42,6 +50,8 @@ pub struct SessionView {
     pub public_id: Arc<str>,
     pub trust: Trust,
     pub hello: Hello,
+    pub namespace: Option<Arc<str>>,
+    pub rules: Option<Arc<Rules>>,
     pub connected: Now,
     pub functions: Vec<Arc<str>>,
     pub calls_in_flight: u32,
@@ -78,6 +88,8 @@ fn view(session: SessionId, row: &Session) -> SessionView {
         public_id: Arc::clone(&row.public_id),
         trust: row.trust,
         hello: row.hello.clone(),
+        namespace: row.namespace.clone(),
+        rules: row.rules.clone(),
         connected: row.connected,
         functions: row.functions.iter().cloned().collect(),
         calls_in_flight: row.load.load(Ordering::Relaxed),

@@ -1,10 +1,11 @@
 //! Triggers, the types they are of, and the sessions that provide those.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use agentos_protocol::{ErrorBody, SessionId, TriggerSpec, TriggerTypeSpec};
+use agentos_protocol::{ErrorBody, SessionId, TriggerSpec, TriggerTypeSpec, namespace};
 use dashmap::DashMap;
 
+use super::namespace::key;
 use crate::policy::Trust;
 
 /// Where a trigger stands.
@@ -21,12 +22,17 @@ pub enum TriggerState {
 struct Row {
     spec: TriggerSpec,
     owner: SessionId,
+    /// The owner's namespace: its own types come first.
+    home: Option<Arc<str>>,
+    /// Who has been given it.
+    provider: Option<SessionId>,
     state: TriggerState,
 }
 
 struct Type {
     spec: TriggerTypeSpec,
     provider: SessionId,
+    namespace: Option<Arc<str>>,
     trust: Trust,
 }
 
@@ -42,10 +48,11 @@ pub(crate) struct Binding {
     pub(crate) spec: TriggerSpec,
 }
 
-/// What adding a trigger asks for.
-pub(crate) struct Added {
-    pub(crate) bind: Option<Binding>,
-    pub(crate) undo: Option<Binding>,
+/// What a change of triggers asks for.
+#[derive(Default)]
+pub(crate) struct Placed {
+    pub(crate) undo: Vec<Binding>,
+    pub(crate) bind: Vec<Binding>,
 }
 
 /// A trigger as it is listed.
@@ -60,130 +67,173 @@ pub struct TriggerView {
 #[derive(Clone, Debug)]
 pub struct TriggerTypeView {
     pub spec: TriggerTypeSpec,
+    /// `None` is the default namespace.
+    pub namespace: Option<Arc<str>>,
     pub provider: SessionId,
 }
 
 impl Triggers {
     /// Adds a trigger, or replaces the one of the same id. Parked when nobody provides its type.
     /// What it replaced is to be undone if another provider had it.
-    pub(crate) fn add(&self, owner: SessionId, spec: TriggerSpec) -> Added {
+    pub(crate) fn add(
+        &self,
+        owner: SessionId,
+        home: Option<Arc<str>>,
+        spec: TriggerSpec,
+    ) -> (Placed, TriggerState) {
         let row = Row {
             spec: spec.clone(),
             owner,
+            home,
+            provider: None,
             state: TriggerState::Parked,
         };
         let replaced = self.rows.insert(Arc::clone(&spec.id), row);
         // Only now: a provider that came before this look has not seen the row, one that comes
         // after it has. Binding twice does no harm.
-        let bind = self.provider(&spec.trigger_type).map(|provider| {
-            if let Some(mut row) = self.rows.get_mut(&spec.id) {
-                row.state = TriggerState::Bound;
-            }
-            Binding {
-                provider,
-                spec: spec.clone(),
-            }
-        });
-        let undo = replaced
-            .filter(|old| old.spec.trigger_type != spec.trigger_type)
-            .and_then(|old| {
-                let provider = self.provider(&old.spec.trigger_type)?;
-                Some(Binding {
-                    provider,
-                    spec: old.spec,
-                })
-            });
-        Added { bind, undo }
+        let mut placed = Placed::default();
+        if let Some(mut row) = self.rows.get_mut(&spec.id) {
+            placed.bind.extend(self.place(&mut row));
+        }
+        let now = placed.bind.first().map(|binding| binding.provider);
+        if let Some(old) = replaced
+            && let Some(provider) = old.provider
+            && (now != Some(provider) || old.spec.trigger_type != spec.trigger_type)
+        {
+            let spec = old.spec;
+            placed.undo.push(Binding { provider, spec });
+        }
+        let state = now.map_or(TriggerState::Parked, |_| TriggerState::Bound);
+        (placed, state)
     }
 
-    /// Removes a trigger if `owner` owns it; the binding is there to be undone.
-    pub(crate) fn remove(&self, owner: SessionId, id: &str) -> Option<Binding> {
+    /// Removes a trigger if `owner` owns it; what is there to be undone.
+    pub(crate) fn remove(&self, owner: SessionId, id: &str) -> Option<(TriggerSpec, Placed)> {
         let (_, row) = self.rows.remove_if(id, |_, row| row.owner == owner)?;
-        let provider = self.provider(&row.spec.trigger_type)?;
-        Some(Binding {
-            provider,
-            spec: row.spec,
-        })
+        let mut placed = Placed::default();
+        if let Some(provider) = row.provider {
+            let spec = row.spec.clone();
+            placed.undo.push(Binding { provider, spec });
+        }
+        Some((row.spec, placed))
     }
 
-    fn provider(&self, trigger_type: &str) -> Option<SessionId> {
-        self.types.get(trigger_type).map(|row| row.provider)
+    /// Gives the row to whoever provides its type now.
+    fn place(&self, row: &mut Row) -> Option<Binding> {
+        row.provider = self.provider(row);
+        row.state = match row.provider {
+            Some(_) => TriggerState::Bound,
+            None => TriggerState::Parked,
+        };
+        let spec = row.spec.clone();
+        row.provider.map(|provider| Binding { provider, spec })
     }
 
-    pub(crate) fn provided_by_engine(&self, id: &str) -> bool {
+    /// The type is looked for where the trigger says; else in its owner's namespace and then in
+    /// the default one.
+    fn provider(&self, row: &Row) -> Option<SessionId> {
+        let at = |namespace: Option<&str>| {
+            let key = key(namespace, &row.spec.trigger_type);
+            self.types.get(&*key).map(|kind| kind.provider)
+        };
+        match row.spec.trigger_namespace.as_deref() {
+            Some(named) => at(namespace(named).as_deref()),
+            None => row
+                .home
+                .as_deref()
+                .and_then(|home| at(Some(home)))
+                .or_else(|| at(None)),
+        }
+    }
+
+    pub(crate) fn provided_by_engine(&self, namespace: Option<&str>, id: &str) -> bool {
         self.types
-            .get(id)
+            .get(&*key(namespace, id))
             .is_some_and(|row| row.trust == Trust::Engine)
     }
 
-    /// Makes `provider` the one for a type; returns the triggers it has to bind.
+    /// Makes `provider` the one for a type; returns what changes for the triggers of that type.
     pub(crate) fn provide(
         &self,
         provider: SessionId,
         trust: Trust,
+        namespace: Option<Arc<str>>,
         spec: TriggerTypeSpec,
-    ) -> Vec<Binding> {
+    ) -> Placed {
         let id = Arc::clone(&spec.id);
-        self.types.insert(
-            Arc::clone(&id),
-            Type {
-                spec,
-                provider,
-                trust,
-            },
-        );
-        let mut bindings = Vec::new();
-        for mut row in self
-            .rows
-            .iter_mut()
-            .filter(|row| row.spec.trigger_type == id)
-        {
-            row.state = TriggerState::Bound;
-            bindings.push(Binding {
-                provider,
-                spec: row.spec.clone(),
-            });
+        let key = match key(namespace.as_deref(), &id) {
+            Cow::Borrowed(_) => Arc::clone(&id),
+            Cow::Owned(key) => key.into(),
+        };
+        let kind = Type {
+            spec,
+            provider,
+            namespace,
+            trust,
+        };
+        self.types.insert(key, kind);
+        let mut placed = Placed::default();
+        for mut row in self.of_type(&id) {
+            let before = row.provider;
+            if self.provider(&row) != Some(provider) {
+                continue;
+            }
+            if let Some(before) = before.filter(|before| *before != provider) {
+                let spec = row.spec.clone();
+                placed.undo.push(Binding {
+                    provider: before,
+                    spec,
+                });
+            }
+            placed.bind.extend(self.place(&mut row));
         }
-        bindings
+        placed
     }
 
-    /// The session provides the type no more: its triggers wait for another provider.
-    pub(crate) fn withdraw(&self, provider: SessionId, id: &str) {
-        if self
+    /// The session provides the type no more: its triggers go to another provider, or wait.
+    pub(crate) fn withdraw(
+        &self,
+        provider: SessionId,
+        namespace: Option<&str>,
+        id: &str,
+    ) -> Option<(TriggerTypeSpec, Placed)> {
+        let (_, kind) = self
             .types
-            .remove_if(id, |_, row| row.provider == provider)
-            .is_none()
-        {
-            return;
+            .remove_if(&*key(namespace, id), |_, row| row.provider == provider)?;
+        let mut placed = Placed::default();
+        for mut row in self.of_type(id) {
+            if row.provider == Some(provider) {
+                placed.bind.extend(self.place(&mut row));
+            }
         }
-        for mut row in self
-            .rows
-            .iter_mut()
-            .filter(|row| &*row.spec.trigger_type == id)
-        {
-            row.state = TriggerState::Parked;
-        }
+        Some((kind.spec, placed))
     }
 
-    /// Takes the provider's word on a trigger; returns the owner, if the word was the provider's.
+    fn of_type<'a>(
+        &'a self,
+        id: &'a str,
+    ) -> impl Iterator<Item = dashmap::mapref::multiple::RefMutMulti<'a, Arc<str>, Row>> {
+        self.rows
+            .iter_mut()
+            .filter(move |row| &*row.spec.trigger_type == id)
+    }
+
+    /// Takes the provider's word on a trigger; returns the owner and the trigger, if the word was
+    /// the provider's.
     pub(crate) fn bound(
         &self,
         provider: SessionId,
         id: &str,
         error: Option<&ErrorBody>,
-    ) -> Option<SessionId> {
-        let trigger_type = self
-            .rows
-            .get(id)
-            .map(|row| Arc::clone(&row.spec.trigger_type))?;
-        if self.provider(&trigger_type) != Some(provider) {
+    ) -> Option<(SessionId, TriggerSpec, TriggerState)> {
+        let mut row = self.rows.get_mut(id)?;
+        if row.provider != Some(provider) {
             return None;
         }
-        let mut row = self.rows.get_mut(id)?;
         row.state = error.map_or(TriggerState::Bound, |error| {
             TriggerState::Refused(error.clone())
         });
-        Some(row.owner)
+        Some((row.owner, row.spec.clone(), row.state.clone()))
     }
 
     pub(crate) fn list(&self) -> Vec<TriggerView> {
@@ -206,10 +256,11 @@ impl Triggers {
             .iter()
             .map(|row| TriggerTypeView {
                 spec: row.spec.clone(),
+                namespace: row.namespace.clone(),
                 provider: row.provider,
             })
             .collect();
-        list.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
+        list.sort_by(|a, b| (&a.spec.id, &a.namespace).cmp(&(&b.spec.id, &b.namespace)));
         list
     }
 }

@@ -5,12 +5,16 @@ use std::{
     time::Duration,
 };
 
-use agentos_protocol::{Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload, SessionId};
+use agentos_protocol::{
+    Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload, SessionId, stand_in,
+};
 
 use super::{Refusal, Router, ours};
 use crate::{
     Effect, Effects, Event, Now,
     calls::{Calls, InFlight, NUMBER_MAX, NotTaken},
+    policy::Rules,
+    registry::Chosen,
 };
 
 impl Router {
@@ -52,13 +56,6 @@ impl Router {
         waiting: Option<CallRef>,
         out: &mut Effects,
     ) -> Result<(), ErrorBody> {
-        if let Delivery::Enqueue(queue) = &call.delivery {
-            return Err(ErrorBody::engine(
-                Code::Unsupported,
-                format!("no worker provides the queue `{queue}`"),
-            )
-            .reason("enqueue_error"));
-        }
         if self.calls.len() >= self.limits.calls_in_flight_max {
             return Err(ErrorBody::engine(
                 Code::Overloaded,
@@ -70,9 +67,10 @@ impl Router {
                 session.named.then(|| Arc::clone(&session.public_id)),
                 session.timeout_default,
                 Arc::clone(&session.made),
+                session.rules.clone(),
             )
         });
-        let Some((caller, timeout_default, made)) = caller else {
+        let Some((caller, timeout_default, made, rules)) = caller else {
             return Err(ErrorBody::engine(
                 Code::Unavailable,
                 "the calling session is closed",
@@ -84,13 +82,11 @@ impl Router {
                 "this session has too many calls in flight",
             ));
         }
-        let chosen = self.registry.functions.choose(&call.function);
-        let chosen = chosen.ok_or_else(|| {
-            ErrorBody::engine(
-                Code::NotFound,
-                format!("no worker offers `{}`", call.function),
-            )
-        })?;
+        let function = Arc::clone(&call.function);
+        if let Some(rules) = rules {
+            self.apply(&rules, from, &mut call)?;
+        }
+        let chosen = self.choose(&mut call)?;
 
         let timeout = call
             .timeout_ms
@@ -100,7 +96,7 @@ impl Router {
             caller: from,
             reference: waiting,
             callee: chosen.session,
-            function: Arc::clone(&call.function),
+            function,
             delivery: call.delivery.clone(),
             deadline: now.after(timeout),
             load: chosen.load,
@@ -118,6 +114,50 @@ impl Router {
             out.push(Effect::Sooner);
         }
         Ok(())
+    }
+
+    /// Holds the call against the session's rules; the middleware may take its place.
+    fn apply(&self, rules: &Rules, from: SessionId, call: &mut Call) -> Result<(), ErrorBody> {
+        let namespace = call.namespace.as_deref();
+        let metadata = || {
+            let view = self.registry.functions.get(namespace, &call.function)?;
+            view.spec.metadata.clone()
+        };
+        rules.may_call(namespace, &call.function, metadata)?;
+        // Its own calls would come back to it for ever.
+        let is_middleware = rules.middleware.as_ref().is_some_and(|middleware| {
+            self.registry
+                .sessions
+                .look(from, |session| session.functions.contains(middleware))
+                .unwrap_or(false)
+        });
+        if is_middleware {
+            return Ok(());
+        }
+        rules.intercept(call)
+    }
+
+    /// Who runs the call: a session that offers its function, or one that stands in.
+    fn choose(&self, call: &mut Call) -> Result<Chosen, ErrorBody> {
+        let functions = &self.registry.functions;
+        if let Delivery::Enqueue(queue) = &call.delivery {
+            return functions.choose(None, stand_in::ENQUEUE).ok_or_else(|| {
+                let message = format!("no worker provides the queue `{queue}`");
+                ErrorBody::engine(Code::Unsupported, message).reason("enqueue_error")
+            });
+        }
+        let mut chosen = functions.choose(call.namespace.as_deref(), &call.function);
+        if chosen.as_ref().is_some_and(|chosen| chosen.http) {
+            chosen = functions.choose(None, stand_in::HTTP);
+        }
+        let chosen = chosen.ok_or_else(|| {
+            let message = format!("no worker offers `{}`", call.function);
+            ErrorBody::engine(Code::NotFound, message)
+        })?;
+        if let Some(local) = &chosen.local {
+            call.function = Arc::clone(local);
+        }
+        Ok(chosen)
     }
 
     pub(super) fn on_reply(

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use agentos_protocol::{
     BindTrigger, Code, ErrorBody, Frame, FunctionSpec, Register, Rejected, SessionId, TriggerSpec,
-    TriggerTypeSpec, Unregister,
+    TriggerTypeSpec, Unregister, namespace,
 };
 
 use super::Router;
 use crate::{
     Effect, Effects, Event, policy,
-    registry::{Binding, Session},
+    registry::{Binding, Offering, Placed, Session},
 };
 
 impl Router {
@@ -21,59 +21,108 @@ impl Router {
             triggers,
             trigger_types,
         } = register;
-        let changed = !functions.is_empty();
-        let mut rejected = Vec::new();
-        let mut keep = |id: Arc<str>, outcome: Result<(), ErrorBody>| {
-            if let Err(error) = outcome {
-                rejected.push(Rejected { id, error });
-            }
-        };
+        let mut refusals = Vec::new();
         for spec in trigger_types {
-            keep(Arc::clone(&spec.id), self.provide(from, spec, out));
+            let id = Arc::clone(&spec.id);
+            let outcome = self.provide(from, spec, out);
+            refusals.extend(outcome.err().map(|error| Refused::new(id, error)));
         }
+        let mut offered = Vec::new();
         for spec in functions {
-            keep(Arc::clone(&spec.id), self.offer(from, spec));
+            let id = Arc::clone(&spec.id);
+            match self.offer(from, spec) {
+                Ok(id) => offered.push(id),
+                Err(error) => refusals.push(Refused::new(id, error)),
+            }
         }
         for spec in triggers {
-            keep(Arc::clone(&spec.id), self.add_trigger(from, spec, out));
+            let (id, of) = (
+                Arc::clone(&spec.id),
+                Some((spec.trigger_type.clone(), spec.function.clone())),
+            );
+            let outcome = self.add_trigger(from, spec, out);
+            refusals.extend(outcome.err().map(|error| Refused { id, error, of }));
         }
-        if request != 0 {
-            out.push(Effect::Send {
-                to: from,
-                frame: Frame::Registered { request, rejected },
-            });
-        } else {
-            for Rejected { id, mut error } in rejected {
-                error.message = format!("{id}: {}", error.message);
-                out.push(Effect::Send {
-                    to: from,
-                    frame: Frame::Fault(error),
-                });
-            }
+        let Some(worker) = self
+            .registry
+            .sessions
+            .look(from, |session| Arc::clone(&session.public_id))
+        else {
+            return;
+        };
+        if !offered.is_empty() {
+            let worker = Arc::clone(&worker);
+            out.push(Effect::Event(Event::FunctionsRegistered {
+                worker,
+                functions: offered,
+            }));
         }
-        if changed {
-            out.push(Effect::Event(Event::FunctionsChanged));
-        }
+        self.tell_refusals(from, request, &worker, refusals, out);
     }
 
-    fn offer(&self, from: SessionId, spec: FunctionSpec) -> Result<(), ErrorBody> {
+    /// Says what was refused: in the answer that was asked for, else one by one.
+    fn tell_refusals(
+        &self,
+        to: SessionId,
+        request: u64,
+        worker: &Arc<str>,
+        refusals: Vec<Refused>,
+        out: &mut Effects,
+    ) {
+        for Refused { id, error, .. } in &refusals {
+            out.push(Effect::Event(Event::RegistrationRefused {
+                worker: Arc::clone(worker),
+                id: Arc::clone(id),
+                error: error.clone(),
+            }));
+        }
+        if request != 0 {
+            let rejected = refusals.into_iter();
+            let rejected = rejected.map(|Refused { id, error, .. }| Rejected { id, error });
+            let frame = Frame::Registered {
+                request,
+                rejected: rejected.collect(),
+            };
+            out.push(Effect::Send { to, frame });
+            return;
+        }
+        out.extend(refusals.into_iter().map(|refused| Effect::Send {
+            to,
+            frame: refused.frame(),
+        }));
+    }
+
+    /// Adds an offer; the id under which it can be called.
+    fn offer(&self, from: SessionId, mut spec: FunctionSpec) -> Result<Arc<str>, ErrorBody> {
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
-        policy::may_offer(
-            session.trust,
-            &spec.id,
-            self.registry.functions.offered_by_engine(&spec.id),
-        )?;
+        let mut local = None;
+        if let Some(rules) = &session.rules {
+            rules.may_offer()?;
+            let id = rules.qualified(&spec.id);
+            if id != spec.id {
+                local = Some(std::mem::replace(&mut spec.id, id));
+            }
+        }
+        let functions = &self.registry.functions;
+        let by_engine = functions.offered_by_engine(session.namespace.as_deref(), &spec.id);
+        policy::may_offer(session.trust, &spec.id, by_engine)?;
         bounded(
             session.functions.len(),
             self.limits.functions_per_session_max,
             "functions",
         )?;
-        session.functions.insert(Arc::clone(&spec.id));
-        self.registry
-            .functions
-            .offer(from, session.trust, Arc::clone(&session.load), spec);
-        Ok(())
+        let id = Arc::clone(&spec.id);
+        session.functions.insert(Arc::clone(&id));
+        functions.offer(Offering {
+            session: from,
+            trust: session.trust,
+            spec: Arc::new(spec),
+            local,
+            namespace: session.namespace.clone(),
+            load: Arc::clone(&session.load),
+        });
+        Ok(id)
     }
 
     fn provide(
@@ -85,20 +134,28 @@ impl Router {
         // Held until the row is in: a session that closes meanwhile finds it then.
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
-        let by_engine = self.registry.triggers.provided_by_engine(&spec.id);
+        if let Some(rules) = &session.rules {
+            rules.may_provide()?;
+        }
+        let triggers = &self.registry.triggers;
+        let by_engine = triggers.provided_by_engine(session.namespace.as_deref(), &spec.id);
         policy::may_provide(session.trust, &spec.id, by_engine)?;
         let max = self.limits.triggers_per_session_max;
         bounded(session.trigger_types.len(), max, "trigger types")?;
         session.trigger_types.insert(Arc::clone(&spec.id));
-        let bindings = self.registry.triggers.provide(from, session.trust, spec);
-        out.extend(bindings.into_iter().map(bind));
+        out.push(Effect::Event(Event::TriggerTypeRegistered {
+            worker: Arc::clone(&session.public_id),
+            id: Arc::clone(&spec.id),
+        }));
+        let placed = triggers.provide(from, session.trust, session.namespace.clone(), spec);
+        push_placed(placed, out);
         Ok(())
     }
 
     fn add_trigger(
         &self,
         from: SessionId,
-        spec: TriggerSpec,
+        mut spec: TriggerSpec,
         out: &mut Effects,
     ) -> Result<(), ErrorBody> {
         policy::well_formed("trigger id", &spec.id)?;
@@ -107,17 +164,41 @@ impl Router {
         // As in `provide`.
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
+        if let Some(rules) = &session.rules {
+            rules.may_bind(&spec.trigger_type)?;
+            spec.function = rules.qualified(&spec.function);
+        }
+        spec.namespace = match spec.namespace.as_deref() {
+            None => session.namespace.clone(),
+            Some(named) => namespace(named),
+        };
         let max = self.limits.triggers_per_session_max;
         bounded(session.triggers.len(), max, "triggers")?;
         session.triggers.insert(Arc::clone(&spec.id));
-        let added = self.registry.triggers.add(from, spec);
-        out.extend(added.undo.map(unbind));
-        out.extend(added.bind.map(bind));
+        let (id, trigger_type, function) = (
+            Arc::clone(&spec.id),
+            Arc::clone(&spec.trigger_type),
+            Arc::clone(&spec.function),
+        );
+        let triggers = &self.registry.triggers;
+        let (placed, state) = triggers.add(from, session.namespace.clone(), spec);
+        out.push(Effect::Event(Event::TriggerRegistered {
+            id,
+            trigger_type,
+            function,
+            state,
+        }));
+        push_placed(placed, out);
         Ok(())
     }
 
-    pub(super) fn on_unregister(&self, from: SessionId, ids: Unregister, out: &mut Effects) {
-        if let Some(mut session) = self.registry.sessions.get_mut(from) {
+    pub(super) fn on_unregister(&self, from: SessionId, mut ids: Unregister, out: &mut Effects) {
+        let Some(from_where) = self.registry.sessions.get_mut(from).map(|mut session| {
+            if let Some(rules) = &session.rules {
+                for id in &mut ids.functions {
+                    *id = rules.qualified(id);
+                }
+            }
             for id in &ids.functions {
                 session.functions.remove(id);
             }
@@ -127,14 +208,24 @@ impl Router {
             for id in &ids.trigger_types {
                 session.trigger_types.remove(id);
             }
-        }
-        self.withdraw(from, &ids.functions, &ids.triggers, &ids.trigger_types, out);
+            Owner::of(from, &session)
+        }) else {
+            return;
+        };
+        self.withdraw(
+            &from_where,
+            &ids.functions,
+            &ids.triggers,
+            &ids.trigger_types,
+            out,
+        );
     }
 
     /// Takes back everything a session has registered.
     pub(super) fn withdraw_all(&self, session: SessionId, row: &Session, out: &mut Effects) {
+        let owner = Owner::of(session, row);
         self.withdraw(
-            session,
+            &owner,
             &row.functions,
             &row.triggers,
             &row.trigger_types,
@@ -144,24 +235,88 @@ impl Router {
 
     fn withdraw<'a>(
         &self,
-        session: SessionId,
+        owner: &Owner,
         functions: impl IntoIterator<Item = &'a Arc<str>>,
         triggers: impl IntoIterator<Item = &'a Arc<str>>,
         trigger_types: impl IntoIterator<Item = &'a Arc<str>>,
         out: &mut Effects,
     ) {
-        let mut changed = false;
-        for id in functions {
-            changed |= self.registry.functions.withdraw(session, id);
-        }
+        let Owner {
+            session,
+            worker,
+            namespace,
+        } = owner;
+        let namespace = namespace.as_deref();
+        let registry = &self.registry;
+        let withdrawn = functions.into_iter().filter(|id| {
+            registry
+                .functions
+                .withdraw(*session, namespace, id)
+                .is_some()
+        });
+        let withdrawn: Vec<Arc<str>> = withdrawn.cloned().collect();
         for id in triggers {
-            out.extend(self.registry.triggers.remove(session, id).map(unbind));
+            if let Some((spec, placed)) = registry.triggers.remove(*session, id) {
+                push_placed(placed, out);
+                out.push(Effect::Event(Event::TriggerUnregistered {
+                    id: spec.id,
+                    trigger_type: spec.trigger_type,
+                }));
+            }
         }
         for id in trigger_types {
-            self.registry.triggers.withdraw(session, id);
+            if let Some((_, placed)) = registry.triggers.withdraw(*session, namespace, id) {
+                push_placed(placed, out);
+                out.push(Effect::Event(Event::TriggerTypeUnregistered {
+                    worker: Arc::clone(worker),
+                    id: Arc::clone(id),
+                }));
+            }
         }
-        if changed {
-            out.push(Effect::Event(Event::FunctionsChanged));
+        if !withdrawn.is_empty() {
+            out.push(Effect::Event(Event::FunctionsUnregistered {
+                worker: Arc::clone(worker),
+                functions: withdrawn,
+            }));
+        }
+    }
+
+    /// Moves everything a session has registered to another namespace: it said late where it
+    /// belongs.
+    pub(super) fn relocate(
+        &self,
+        from: SessionId,
+        session: &mut Session,
+        to: Option<Arc<str>>,
+        out: &mut Effects,
+    ) {
+        let registry = &self.registry;
+        let old = std::mem::replace(&mut session.namespace, to);
+        for id in &session.functions {
+            if let Some(mut offer) = registry.functions.withdraw(from, old.as_deref(), id) {
+                offer.namespace.clone_from(&session.namespace);
+                registry.functions.offer(offer);
+            }
+        }
+        for id in &session.trigger_types {
+            if let Some((spec, placed)) = registry.triggers.withdraw(from, old.as_deref(), id) {
+                push_placed(placed, out);
+                let namespace = session.namespace.clone();
+                let placed = registry
+                    .triggers
+                    .provide(from, session.trust, namespace, spec);
+                push_placed(placed, out);
+            }
+        }
+        for id in &session.triggers {
+            if let Some((mut spec, placed)) = registry.triggers.remove(from, id) {
+                push_placed(placed, out);
+                if spec.namespace == old {
+                    spec.namespace.clone_from(&session.namespace);
+                }
+                let (placed, _) = registry.triggers.add(from, session.namespace.clone(), spec);
+                push_placed(placed, out);
+            }
         }
     }
 
@@ -170,13 +325,14 @@ impl Router {
         let offered = self.registry.sessions.get_mut(from).map(|mut session| {
             session.leaving = true;
             (
+                Owner::of(from, &session),
                 std::mem::take(&mut session.functions),
                 std::mem::take(&mut session.triggers),
                 std::mem::take(&mut session.trigger_types),
             )
         });
-        if let Some((functions, triggers, trigger_types)) = offered {
-            self.withdraw(from, &functions, &triggers, &trigger_types, out);
+        if let Some((owner, functions, triggers, trigger_types)) = offered {
+            self.withdraw(&owner, &functions, &triggers, &trigger_types, out);
         }
     }
 
@@ -189,36 +345,97 @@ impl Router {
         error: Option<ErrorBody>,
         out: &mut Effects,
     ) {
-        if let Some(owner) = self.registry.triggers.bound(from, &id, error.as_ref()) {
-            out.push(Effect::Send {
-                to: owner,
-                frame: Frame::TriggerBound {
-                    id,
-                    trigger_type,
-                    function,
-                    error,
-                },
-            });
+        let bound = self.registry.triggers.bound(from, &id, error.as_ref());
+        let Some((owner, spec, state)) = bound else {
+            return;
+        };
+        if error.is_some() {
+            out.push(Effect::Event(Event::TriggerRegistered {
+                id: spec.id,
+                trigger_type: spec.trigger_type,
+                function: spec.function,
+                state,
+            }));
+        }
+        let frame = Frame::TriggerBound {
+            id,
+            trigger_type,
+            function,
+            error,
+        };
+        out.push(Effect::Send { to: owner, frame });
+    }
+}
+
+/// Whose registrations are taken back.
+struct Owner {
+    session: SessionId,
+    worker: Arc<str>,
+    namespace: Option<Arc<str>>,
+}
+
+impl Owner {
+    fn of(session: SessionId, row: &Session) -> Self {
+        Owner {
+            session,
+            worker: Arc::clone(&row.public_id),
+            namespace: row.namespace.clone(),
         }
     }
 }
 
-fn bind(Binding { provider, spec }: Binding) -> Effect {
-    Effect::Send {
-        to: provider,
-        frame: Frame::BindTrigger(Box::new(BindTrigger { spec })),
+/// A registration that was refused.
+struct Refused {
+    id: Arc<str>,
+    error: ErrorBody,
+    /// Type and function, when it was a trigger.
+    of: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl Refused {
+    fn new(id: Arc<str>, error: ErrorBody) -> Self {
+        Refused {
+            id,
+            error,
+            of: None,
+        }
+    }
+
+    fn frame(self) -> Frame {
+        let Refused { id, mut error, of } = self;
+        match of {
+            Some((trigger_type, function)) => Frame::TriggerBound {
+                id,
+                trigger_type,
+                function,
+                error: Some(error),
+            },
+            None => {
+                error.message = format!("{id}: {}", error.message);
+                Frame::Fault(error)
+            }
+        }
     }
 }
 
-fn unbind(Binding { provider, spec }: Binding) -> Effect {
-    let frame = Frame::UnbindTrigger {
-        id: spec.id,
-        trigger_type: spec.trigger_type,
-    };
-    Effect::Send {
-        to: provider,
-        frame,
-    }
+fn push_placed(Placed { undo, bind }: Placed, out: &mut Effects) {
+    out.extend(
+        undo.into_iter()
+            .map(|Binding { provider, spec }| Effect::Send {
+                to: provider,
+                frame: Frame::UnbindTrigger {
+                    id: spec.id,
+                    trigger_type: spec.trigger_type,
+                },
+            }),
+    );
+    out.extend(
+        bind.into_iter()
+            .map(|Binding { provider, spec }| Effect::Send {
+                to: provider,
+                frame: Frame::BindTrigger(Box::new(BindTrigger { spec })),
+            }),
+    );
 }
 
 /// A worker that has said goodbye gets nothing new.

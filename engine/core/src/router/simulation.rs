@@ -132,6 +132,7 @@ impl Simulation {
             trust: Trust::Worker,
             named: true,
             timeout_default: Duration::from_secs(30),
+            rules: None,
         };
         let mut out = Effects::new();
         self.router
@@ -161,8 +162,8 @@ impl Simulation {
             return Ok(());
         };
         let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
-        let id = format!("t{}", self.random.below(20));
-        let trigger = TriggerSpec::new(id, "clock", function, serde_json::Value::Null);
+        let name = format!("t{}", self.random.below(20));
+        let trigger = TriggerSpec::new(name, "clock", function, serde_json::Value::Null);
         let clock = TriggerTypeSpec {
             id: "clock".into(),
             description: String::new(),
@@ -471,7 +472,7 @@ impl Simulation {
 
 fn seeds() -> impl Iterator<Item = u64> {
     // Fixed, so that a run can be repeated; many, so that they reach into the corners.
-    (1..=60).map(|seed| seed * 0x9E37_79B9_7F4A_7C15)
+    (1..=60u64).map(|seed| seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 #[test]
@@ -505,6 +506,7 @@ fn equal_workers_share_evenly_and_the_slower_gets_less() {
             trust: Trust::Worker,
             named: true,
             timeout_default: Duration::from_secs(30),
+            rules: None,
         };
         router.open(Now(0), SessionId(id), spec, &mut out);
         let register = Register {
@@ -555,6 +557,7 @@ fn numbers_in_use_and_too_large_are_refused() {
         trust: Trust::Worker,
         named: true,
         timeout_default: Duration::from_secs(30),
+        rules: None,
     };
     router.open(Now(0), SessionId(1), spec, &mut out);
     let register = Register {
@@ -594,6 +597,7 @@ fn open(router: &Router, id: u64) {
         trust: Trust::Worker,
         named: true,
         timeout_default: Duration::from_secs(30),
+        rules: None,
     };
     router.open(Now(0), SessionId(id), spec, &mut Effects::new());
 }
@@ -644,6 +648,7 @@ fn a_trigger_that_changes_its_type_leaves_nothing_behind() {
             Frame::Register(Box::new(register)),
             &mut out,
         );
+        out.retain(|effect| !matches!(effect, Effect::Event(_)));
         out
     };
     for (provider, kind) in [(1, "http"), (2, "state")] {
