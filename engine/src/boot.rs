@@ -25,8 +25,8 @@ use crate::{
         state::{self, State},
     },
     config::{Auth, Settings},
-    listener::{Gate, Listener},
-    session::LocalSession,
+    listener::{Bounds, Gate, Listener},
+    session::{IiiShared, LocalSession},
     storage,
     supervisor::{self, this_program_as_guard},
 };
@@ -35,6 +35,8 @@ pub use note::{Note, engines_dir};
 
 /// How long background work of one worker may take to stop.
 const WORKER_STOP: Duration = Duration::from_secs(2);
+/// How long registrations of the JSON dialect wait for the namespace that comes behind them.
+const NAMESPACE_GRACE: Duration = Duration::from_millis(100);
 /// How long sessions may take to close after they were told.
 const SESSIONS_STOP: Duration = Duration::from_secs(3);
 
@@ -100,16 +102,14 @@ pub async fn start(
         bytes_max: usize::try_from(settings.limits.outbox_bytes_max)?,
     };
     let gate = Gate::new(&settings.bus, &token, message_bytes_max);
-    let sessions_max = usize::try_from(settings.limits.sessions_max)?;
-    let listener = Listener::bind(
-        settings.bus.address,
-        Arc::clone(&bus),
-        gate,
-        sessions_max,
-        outbox,
-    )
-    .await
-    .with_context(|| busy(settings.bus.address, "listen.bus.port", "--bus-port"))?;
+    let bounds = Bounds::new(usize::try_from(settings.limits.sessions_max)?, outbox);
+    let shared = IiiShared {
+        bus: Arc::clone(&bus),
+        grace: NAMESPACE_GRACE,
+    };
+    let listener = Listener::bind(settings.bus.address, shared, gate, None, bounds)
+        .await
+        .with_context(|| busy(settings.bus.address, "listen.bus.port", "--bus-port"))?;
     let bus_address = listener.address()?;
 
     let gate = Gate::new(&settings.http.listener, &token, message_bytes_max);

@@ -9,10 +9,10 @@ use std::sync::{
 };
 
 use agentos_core::{
-    Effect, Effects, Event, FunctionView, Limits, Refusal, Router, SessionSpec, SessionView,
-    TriggerTypeView, TriggerView,
+    Effect, Effects, Event, FunctionView, Limits, Refusal, Refused, Router, SessionSpec,
+    SessionView, TriggerTypeView, TriggerView, policy::Rules,
 };
-use agentos_protocol::{ErrorBody, Frame, SessionId};
+use agentos_protocol::{ErrorBody, Frame, Register, SessionId};
 use dashmap::DashMap;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ pub struct Bus {
     router: Router,
     clock: Clock,
     sessions: DashMap<SessionId, Session>,
+    /// Sessions by their public ids.
+    named: DashMap<Arc<str>, SessionId>,
     next_session: AtomicU64,
     /// Marks the ids of this engine's life in the JSON dialect.
     mark: u64,
@@ -62,6 +64,7 @@ impl Bus {
             router: Router::new(limits),
             clock: Clock::start(),
             sessions: DashMap::new(),
+            named: DashMap::new(),
             next_session: AtomicU64::new(1),
             mark: uuid::Uuid::new_v4().as_u64_pair().0,
             sooner: Notify::new(),
@@ -84,6 +87,7 @@ impl Bus {
             reattach_token: Arc::clone(&reattach_token),
         };
         self.sessions.insert(id, session);
+        self.named.insert(Arc::clone(&public_id), id);
         let mut out = Effects::new();
         self.router
             .open(self.clock.now(), id, spec(Arc::clone(&public_id)), &mut out);
@@ -103,9 +107,28 @@ impl Bus {
         self.perform(out);
     }
 
+    /// Handles a registration that hooks have looked at, and says what they refused.
+    pub(crate) fn register_inspected(
+        &self,
+        from: SessionId,
+        register: Register,
+        refused: Vec<Refused>,
+    ) {
+        let mut out = Effects::new();
+        self.router.register(from, register, refused, &mut out);
+        self.perform(out);
+    }
+
+    /// Ends a session that cannot go on.
+    pub(crate) fn end(&self, session: SessionId, why: ErrorBody) {
+        self.perform(Effects::from_iter([Effect::Close { session, why }]));
+    }
+
     /// The session is gone.
     pub(crate) fn close(&self, session: SessionId) {
-        self.sessions.remove(&session);
+        if let Some((_, row)) = self.sessions.remove(&session) {
+            self.named.remove(&row.public_id);
+        }
         let mut out = Effects::new();
         self.router.close(session, &mut out);
         self.perform(out);
@@ -120,10 +143,10 @@ impl Bus {
 
     /// Retires an earlier session of a worker that has come back, if it knows the secret.
     pub(crate) fn retire(&self, public_id: &str, token: &str) {
-        let earlier = self.sessions.iter().find(|session| {
-            &*session.public_id == public_id && same(&session.reattach_token, token)
+        let earlier = self.session_of(public_id).and_then(|id| {
+            let session = self.sessions.get(&id)?;
+            same(&session.reattach_token, token).then(|| (id, Arc::clone(&session.way)))
         });
-        let earlier = earlier.map(|session| (*session.key(), Arc::clone(&session.way)));
         if let Some((id, way)) = earlier {
             way.close(&ErrorBody::engine(
                 agentos_protocol::Code::Conflict,
@@ -164,6 +187,7 @@ impl Bus {
                 // Each frame that did not fit asks for it; the first one has it done.
                 if let Some((_, row)) = self.sessions.remove(&session) {
                     tracing::warn!(%session, %why, "closing a session");
+                    self.named.remove(&row.public_id);
                     row.way.close(&why);
                     self.router.close(session, next);
                 }
@@ -237,6 +261,21 @@ impl Bus {
 
     pub fn functions(&self) -> Vec<FunctionView> {
         self.router.functions()
+    }
+
+    pub fn function(&self, namespace: Option<&str>, id: &str) -> Option<FunctionView> {
+        self.router.function(namespace, id)
+    }
+
+    /// What the session of this public id may do, if its listener limits it.
+    pub fn rules_of(&self, public_id: &str) -> Option<Arc<Rules>> {
+        self.session_of(public_id)
+            .and_then(|session| self.router.rules(session))
+    }
+
+    /// The session of this public id.
+    pub(crate) fn session_of(&self, public_id: &str) -> Option<SessionId> {
+        self.named.get(public_id).map(|session| *session)
     }
 
     pub fn workers(&self) -> Vec<SessionView> {

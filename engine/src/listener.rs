@@ -5,7 +5,10 @@ mod upgrade;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use agentos_protocol::{Code, ErrorBody, Frame};
+use agentos_protocol::{
+    Code, ErrorBody, Frame,
+    codec::{Message, v2},
+};
 use agentos_wire::{Close, Hooks, Keepalive, Outbox, pump, websocket_config};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -19,10 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use gate::Gate;
 use upgrade::{Asked, Dialect, Upgrade};
 
-use crate::{
-    bus::Bus,
-    session::{Iii, V2},
-};
+use crate::session::{Access, Guest, Iii, IiiShared, V2, Visitor};
 
 /// How long a client may take to ask for the upgrade, and then to say hello.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,10 +34,24 @@ const UNTRUSTED_BYTES_MAX: usize = 1 << 20;
 /// The bus's door.
 pub(crate) struct Listener {
     socket: TcpListener,
-    bus: Arc<Bus>,
+    shared: IiiShared,
     gate: Arc<Gate>,
+    access: Option<Arc<Access>>,
+    bounds: Bounds,
+}
+
+/// What protects the engine from those who come in; one for all listeners.
+#[derive(Clone)]
+pub(crate) struct Bounds {
     sessions: Arc<Semaphore>,
-    outbox_limits: agentos_wire::Limits,
+    outbox: agentos_wire::Limits,
+}
+
+impl Bounds {
+    pub(crate) fn new(sessions_max: usize, outbox: agentos_wire::Limits) -> Self {
+        let sessions = Arc::new(Semaphore::new(sessions_max.min(Semaphore::MAX_PERMITS)));
+        Bounds { sessions, outbox }
+    }
 }
 
 impl Listener {
@@ -47,19 +61,17 @@ impl Listener {
     /// When the address cannot be bound.
     pub(crate) async fn bind(
         address: SocketAddr,
-        bus: Arc<Bus>,
+        shared: IiiShared,
         gate: Gate,
-        sessions_max: usize,
-        outbox_limits: agentos_wire::Limits,
+        access: Option<Arc<Access>>,
+        bounds: Bounds,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
-        let sessions = Arc::new(Semaphore::new(sessions_max.min(Semaphore::MAX_PERMITS)));
         Ok(Listener {
-            socket,
-            bus,
+            socket: TcpListener::bind(address).await?,
+            shared,
             gate: Arc::new(gate),
-            sessions,
-            outbox_limits,
+            access,
+            bounds,
         })
     }
 
@@ -90,14 +102,15 @@ impl Listener {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr, sessions: &TaskTracker) {
-        let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.bounds.sessions).try_acquire_owned() else {
             tracing::warn!(%peer, "connection refused: limits.sessions_max is reached");
             return;
         };
         let connection = Connection {
-            bus: Arc::clone(&self.bus),
+            shared: self.shared.clone(),
             gate: Arc::clone(&self.gate),
-            outbox: Arc::new(Outbox::new(self.outbox_limits)),
+            access: self.access.clone(),
+            outbox: Arc::new(Outbox::new(self.bounds.outbox)),
         };
         sessions.spawn(async move {
             connection.serve(stream, peer).await;
@@ -107,8 +120,9 @@ impl Listener {
 }
 
 struct Connection {
-    bus: Arc<Bus>,
+    shared: IiiShared,
     gate: Arc<Gate>,
+    access: Option<Arc<Access>>,
     outbox: Arc<Outbox>,
 }
 
@@ -140,22 +154,48 @@ impl Connection {
             socket
         };
         match asked.dialect {
-            Dialect::V2 => self.serve_v2(socket, &asked).await,
-            Dialect::Iii | Dialect::Telemetry if !asked.trusted => {
-                self.refuse_iii(socket, &asked).await
+            Dialect::V2 => self.serve_v2(socket, asked, peer).await,
+            Dialect::Iii if !asked.trusted => {
+                let refusal = self.gate.refusal(asked.token_given);
+                self.refuse(socket, refusal, write_iii).await
             }
-            Dialect::Iii => {
-                let mut session = Iii::open(Arc::clone(&self.bus), Arc::clone(&self.outbox));
-                pump(socket, self.outbox, Keepalive::default(), &mut session).await;
-            }
+            Dialect::Iii => match self.ask(asked.visitor, peer).await {
+                Ok(guest) => {
+                    let mut session = Iii::open(self.shared, Arc::clone(&self.outbox), guest);
+                    pump(socket, self.outbox, Keepalive::default(), &mut session).await;
+                }
+                Err(refusal) => self.refuse(socket, refusal, write_iii).await,
+            },
+            // Telemetry sockets of some SDKs carry no token and come back for ever if refused;
+            // what a stranger sends is read and dropped.
             Dialect::Telemetry => {
                 pump(socket, self.outbox, Keepalive::default(), &mut Swallow).await;
             }
         }
     }
 
-    async fn serve_v2(self, socket: WebSocketStream<TcpStream>, asked: &Asked) {
-        let mut session = V2::new(self.bus, Arc::clone(&self.outbox), self.gate, asked.trusted);
+    /// Asks the listener's authentication function, if it has one.
+    async fn ask(&self, mut visitor: Visitor, peer: SocketAddr) -> Result<Guest, ErrorBody> {
+        let Some(access) = &self.access else {
+            return Ok(None);
+        };
+        visitor.ip_address = peer.ip().to_string();
+        let rules = access.authenticate(&visitor).await?;
+        Ok(Some((Arc::clone(access), rules)))
+    }
+
+    async fn serve_v2(self, socket: WebSocketStream<TcpStream>, asked: Asked, peer: SocketAddr) {
+        let guest = match self.ask(asked.visitor, peer).await {
+            Ok(guest) => guest,
+            Err(refusal) => return self.refuse(socket, refusal, write_v2).await,
+        };
+        let mut session = V2::new(
+            self.shared.bus,
+            Arc::clone(&self.outbox),
+            self.gate,
+            asked.trusted,
+            guest,
+        );
         let late = Arc::clone(&self.outbox);
         // A worker that never says hello is shown out; one that has is not disturbed, because its
         // outbox is marked by then.
@@ -170,12 +210,15 @@ impl Connection {
         watchdog.abort();
     }
 
-    /// Clients of this dialect retry after a close but not after an HTTP error, so they are let in
-    /// to be told.
-    async fn refuse_iii(self, socket: WebSocketStream<TcpStream>, asked: &Asked) {
-        let refusal = self.gate.refusal(asked.token_given);
-        let mut hooks = Refuse(refusal.message.clone());
-        // Any frame: the hooks replace it by the refusal.
+    /// Tells a client why it may not come in, and closes. Nothing it says is heard. Clients of the
+    /// JSON dialect retry after a close but not after an HTTP error, so they are let in for this.
+    async fn refuse(
+        self,
+        socket: WebSocketStream<TcpStream>,
+        refusal: ErrorBody,
+        write: fn(&ErrorBody) -> Option<Message>,
+    ) {
+        let mut hooks = Refuse(write);
         self.outbox.push_first(vec![Frame::Fault(refusal)]);
         self.outbox.close(Close {
             code: 1008,
@@ -185,30 +228,42 @@ impl Connection {
     }
 }
 
+fn write_v2(refusal: &ErrorBody) -> Option<Message> {
+    let bytes = v2::encode(&Frame::Fault(refusal.clone())).ok()?;
+    Some(Message::Binary(bytes))
+}
+
+/// The JSON dialect's word for "no".
+fn write_iii(refusal: &ErrorBody) -> Option<Message> {
+    let error = serde_json::json!({ "code": "AUTH_ERROR", "message": refusal.message });
+    let message = serde_json::json!({ "type": "error", "error": error });
+    Some(Message::Text(message.to_string().into()))
+}
+
 /// Takes telemetry of SDKs that send it on a connection of its own.
 struct Swallow;
 
 impl Hooks for Swallow {
-    fn received(&mut self, _: agentos_protocol::codec::Message) {}
+    fn received(&mut self, _: Message) {}
 
-    fn encode(&mut self, _: Frame) -> Option<agentos_protocol::codec::Message> {
+    fn encode(&mut self, _: Frame) -> Option<Message> {
         None
     }
 
     fn ended(&mut self, _: &agentos_wire::Ended) {}
 }
 
-/// Writes the JSON dialect's word for "no".
-struct Refuse(String);
+/// Writes a refusal in the dialect's words and hears nothing.
+struct Refuse(fn(&ErrorBody) -> Option<Message>);
 
 impl Hooks for Refuse {
-    fn received(&mut self, _: agentos_protocol::codec::Message) {}
+    fn received(&mut self, _: Message) {}
 
-    fn encode(&mut self, _: Frame) -> Option<agentos_protocol::codec::Message> {
-        let message = serde_json::json!({ "type": "error", "error": { "code": "AUTH_ERROR", "message": self.0 } });
-        Some(agentos_protocol::codec::Message::Text(
-            message.to_string().into(),
-        ))
+    fn encode(&mut self, frame: Frame) -> Option<Message> {
+        match frame {
+            Frame::Fault(refusal) => (self.0)(&refusal),
+            _ => None,
+        }
     }
 
     fn ended(&mut self, _: &agentos_wire::Ended) {}

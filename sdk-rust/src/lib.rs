@@ -29,8 +29,8 @@ pub mod mailbox;
 mod remote;
 
 pub use agentos_protocol::{
-    Call, Code, Delivery, Encoding, ErrorBody as Error, FunctionSpec, Hello, Origin, Payload, Trace, TriggerSpec,
-    TriggerTypeSpec,
+    Call, Code, Delivery, Encoding, ErrorBody as Error, FunctionSpec, Hello, Origin, Payload,
+    Trace, TriggerSpec, TriggerTypeSpec,
 };
 pub use bus::{Bus, CallBuilder};
 pub use context::Context;

@@ -13,5 +13,5 @@ mod time;
 
 pub use effect::{Effect, Effects, Event};
 pub use registry::{FunctionView, SessionView, TriggerState, TriggerTypeView, TriggerView};
-pub use router::{Limits, Refusal, Router, SessionSpec};
+pub use router::{Limits, Refusal, Refused, Router, SessionSpec};
 pub use time::Now;

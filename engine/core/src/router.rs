@@ -6,6 +6,8 @@ mod registering;
 #[cfg(test)]
 mod simulation;
 
+pub use registering::Refused;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::AtomicU32},
@@ -120,7 +122,7 @@ impl Router {
             Frame::Chunk { call, payload } => self.on_chunk(from, &call, payload, out),
             Frame::Credit { call, chunks } => self.on_credit(from, &call, chunks, out),
             Frame::Cancel { call } => self.on_cancel(from, &call, out),
-            Frame::Register(register) => self.on_register(from, *register, out),
+            Frame::Register(register) => self.register(from, *register, Vec::new(), out),
             Frame::Unregister(ids) => self.on_unregister(from, *ids, out),
             Frame::TriggerBound {
                 id,

@@ -113,9 +113,7 @@ impl Target {
     }
 
     fn to<'a>(&self, bus: &'a Bus) -> CallBuilder<'a> {
-        let call = bus
-            .call(&self.function)
-            .namespace(self.namespace.clone());
+        let call = bus.call(&self.function).namespace(self.namespace.clone());
         match &self.metadata {
             Some(metadata) => call.metadata(Arc::clone(metadata)),
             None => call,

@@ -1,5 +1,7 @@
 //! The HTTP request that asks for a WebSocket.
 
+use std::collections::HashMap;
+
 use agentos_protocol::codec::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::{
     handshake::server::{Callback, ErrorResponse, Request, Response},
@@ -7,6 +9,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::Gate;
+use crate::session::Visitor;
 
 /// What the client wants to speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Asked {
     /// It showed the right token, or none is needed.
     pub(crate) trusted: bool,
     pub(crate) token_given: bool,
+    /// What an authentication function is told, when the listener has one.
+    pub(crate) visitor: Visitor,
 }
 
 pub(crate) struct Upgrade<'a> {
@@ -67,10 +72,12 @@ impl Callback for Upgrade<'_> {
             dialect,
             trusted: self.gate.admits(token.as_deref()),
             token_given: token.is_some(),
+            visitor: visitor(request),
         });
         Ok(response)
     }
 }
+
 fn dialect(request: &Request) -> Result<Dialect, ErrorResponse> {
     let offered: Vec<&str> = text(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
         .map(|offered| offered.split(',').map(str::trim).collect())
@@ -112,6 +119,25 @@ fn token(request: &Request) -> Option<String> {
             .find_map(|pair| pair.strip_prefix("token="))
     };
     bearer.or_else(query).map(|token| token.trim().to_owned())
+}
+
+/// Header names are lower-case already; of repeated ones the last counts.
+fn visitor(request: &Request) -> Visitor {
+    let headers = request.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let mut query_params: HashMap<String, Vec<String>> = HashMap::new();
+    let query = request.uri().query().unwrap_or_default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let values = query_params.entry(name.into_owned()).or_default();
+        values.push(value.into_owned());
+    }
+    Visitor {
+        headers: headers.collect(),
+        query_params,
+        ip_address: String::new(),
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {

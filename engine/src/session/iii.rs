@@ -1,6 +1,11 @@
 //! The JSON dialect's session, with the quirks that its clients rely on.
 
-use std::{sync::Arc, time::Duration};
+mod hold;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use agentos_core::{SessionSpec, policy::Trust};
 use agentos_protocol::{
@@ -9,7 +14,9 @@ use agentos_protocol::{
 };
 use agentos_wire::{Ended, Hooks, Outbox};
 
-use super::SocketWay;
+use hold::Hold;
+
+use super::{Guest, SocketWay, access::Way};
 use crate::bus::Bus;
 
 /// Clients of this dialect keep their deadlines themselves and do not tell; so ours only bounds.
@@ -18,29 +25,45 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_hours(1);
 /// Prefixes of binary frames that carry telemetry.
 const TELEMETRY: [&[u8]; 3] = [b"OTLP", b"MTRC", b"LOGS"];
 
+/// Largest message that the other SDKs take.
+const BYTES_MAX: usize = 64 << 20;
+
 /// Largest message that the Python SDK takes without closing its connection, unless it says more.
 const PYTHON_BYTES_MAX: usize = 1 << 20;
 const LARGE_MESSAGES: &str = "large-messages.v1";
+
+/// What all sessions of one listener share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) bus: Arc<Bus>,
+    /// How long registrations wait for the worker to say who it is.
+    pub(crate) grace: Duration,
+}
 
 pub(crate) struct Iii {
     bus: Arc<Bus>,
     outbox: Arc<Outbox>,
     codec: iii::Codec,
     session: SessionId,
+    hold: Hold,
+    /// Nothing is held, nor will be.
+    open: bool,
     /// Messages above this size would end the worker's connection.
     bytes_max: usize,
 }
 
 impl Iii {
     /// Opens the session at once: in this dialect the engine speaks first.
-    pub(crate) fn open(bus: Arc<Bus>, outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn open(shared: Shared, outbox: Arc<Outbox>, guest: Guest) -> Self {
+        let Shared { bus, grace } = shared;
+        let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
         let opened = bus.open(Arc::new(SocketWay(Arc::clone(&outbox))), |public_id| {
             SessionSpec {
                 public_id,
                 trust: Trust::Worker,
                 named: true,
                 timeout_default: TIMEOUT_DEFAULT,
-                rules: None,
+                rules,
             }
         });
         let welcome = Welcome {
@@ -50,12 +73,23 @@ impl Iii {
         };
         outbox.push_first(vec![Frame::Welcome(Box::new(welcome))]);
         let codec = iii::Codec::new(bus.mark());
+        let way = Way::new(Arc::clone(&bus), opened.id, guest);
         Iii {
             bus,
             outbox,
             codec,
             session: opened.id,
-            bytes_max: usize::MAX,
+            hold: Hold::new(way, grace),
+            open: false,
+            bytes_max: BYTES_MAX,
+        }
+    }
+
+    fn take(&mut self, frame: Frame) {
+        if self.open {
+            self.hold.pass(frame);
+        } else {
+            self.open = self.hold.take(frame, Instant::now());
         }
     }
 
@@ -67,10 +101,9 @@ impl Iii {
         self.bytes_max = if hello.language == "python" && !takes_large {
             PYTHON_BYTES_MAX
         } else {
-            usize::MAX
+            BYTES_MAX
         };
-        self.bus
-            .on_frame(self.session, Frame::Hello(Box::new(hello)));
+        self.hold.identify(hello);
         if let Some(call) = call {
             let outcome = Ok(Payload::json(r#"{"success":true}"#));
             // Full only if the worker does not read, and then the answer does not matter.
@@ -92,7 +125,7 @@ impl Hooks for Iii {
             Message::Binary(bytes) | Message::Text(bytes) => bytes,
         };
         match self.codec.decode(bytes) {
-            Ok(iii::Decoded::Frame(frame)) => self.bus.on_frame(self.session, frame),
+            Ok(iii::Decoded::Frame(frame)) => self.take(frame),
             Ok(iii::Decoded::Identify { hello, call }) => self.identify(*hello, call),
             Ok(iii::Decoded::Reattach { previous, token }) => self.bus.retire(&previous, &token),
             Ok(iii::Decoded::Service | iii::Decoded::Nothing) => {}

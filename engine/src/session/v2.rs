@@ -9,7 +9,7 @@ use agentos_protocol::{
 };
 use agentos_wire::{Ended, Hooks, Outbox};
 
-use super::{SocketWay, socket::close_code};
+use super::{Guest, SocketWay, access::Way, socket::close_code};
 use crate::{bus::Bus, listener::Gate};
 
 /// Deadline of calls that name none (`design.md` §5).
@@ -21,16 +21,24 @@ pub(crate) struct V2 {
     gate: Arc<Gate>,
     /// The handshake carried the right token already.
     trusted: bool,
-    session: Option<SessionId>,
+    guest: Guest,
+    session: Option<(SessionId, Way)>,
 }
 
 impl V2 {
-    pub(crate) fn new(bus: Arc<Bus>, outbox: Arc<Outbox>, gate: Arc<Gate>, trusted: bool) -> Self {
+    pub(crate) fn new(
+        bus: Arc<Bus>,
+        outbox: Arc<Outbox>,
+        gate: Arc<Gate>,
+        trusted: bool,
+        guest: Guest,
+    ) -> Self {
         V2 {
             bus,
             outbox,
             gate,
             trusted,
+            guest,
             session: None,
         }
     }
@@ -53,10 +61,11 @@ impl V2 {
                     trust: Trust::Worker,
                     named: true,
                     timeout_default: TIMEOUT_DEFAULT,
-                    rules: None,
+                    rules: self.guest.as_ref().map(|(_, rules)| Arc::clone(rules)),
                 }
             });
-        self.session = Some(opened.id);
+        let way = Way::new(Arc::clone(&self.bus), opened.id, self.guest.take());
+        self.session = Some((opened.id, way));
         self.outbox.opened();
         let welcome = Welcome {
             session: opened.public_id.to_string(),
@@ -94,12 +103,12 @@ impl Hooks for V2 {
                 "this dialect has binary messages only",
             ));
         };
-        match (v2::decode(&bytes), self.session) {
+        match (v2::decode(&bytes), &self.session) {
             (Ok(Frame::Hello(_)), Some(_)) => self.fault(ErrorBody::caller(
                 Code::InvalidFrame,
                 "the session has been greeted",
             )),
-            (Ok(frame), Some(session)) => self.bus.on_frame(session, frame),
+            (Ok(frame), Some((_, way))) => way.take(frame),
             (Ok(frame), None) => self.greet(frame),
             (Err(error), Some(_)) => self.fault(error),
             (Err(error), None) => self.end(error),
@@ -110,7 +119,7 @@ impl Hooks for V2 {
         match v2::encode(&frame) {
             Ok(bytes) => Some(Message::Binary(bytes)),
             Err(error) => {
-                if let Some(session) = self.session {
+                if let Some((session, _)) = self.session {
                     self.bus.unsendable(session, frame, error);
                 }
                 None
@@ -119,9 +128,9 @@ impl Hooks for V2 {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        tracing::debug!(session = ?self.session, ?ended, "session ended");
         self.outbox.abandon();
-        if let Some(session) = self.session.take() {
+        if let Some((session, _)) = self.session.take() {
+            tracing::debug!(%session, ?ended, "session ended");
             self.bus.close(session);
         }
     }

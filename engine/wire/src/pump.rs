@@ -1,6 +1,7 @@
 //! Moves messages between one WebSocket and its outbox until one side ends it.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     io,
     pin::Pin,
@@ -12,6 +13,7 @@ use std::{
 use agentos_protocol::{Frame, codec::Message};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+use smallvec::{SmallVec, smallvec};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Interval, MissedTickBehavior, interval_at},
@@ -21,7 +23,13 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Utf8Bytes,
         error::CapacityError,
-        protocol::{CloseFrame, frame::coding::CloseCode},
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame as Part,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
     },
 };
 
@@ -32,6 +40,9 @@ const READ_BATCH: usize = 256;
 
 /// Messages handed to the socket in one go, for the same reason.
 const WRITE_BATCH: usize = 1024;
+
+/// Largest part of a message: below the 16 MiB that WebSocket libraries take for one frame.
+const PART_BYTES_MAX: usize = 8 << 20;
 
 /// How long a peer may take to see a close through.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -101,6 +112,7 @@ where
         heard: now,
         dirty: false,
         closing: false,
+        parts: VecDeque::new(),
     };
     let ended =
         poll_fn(|context| state.poll(&mut socket, &outbox, &mut tick, keepalive, hooks, context))
@@ -152,6 +164,8 @@ struct State {
     dirty: bool,
     /// At the last tick the session was asked to close.
     closing: bool,
+    /// What is left of a message that is sent in parts.
+    parts: VecDeque<tungstenite::Message>,
 }
 
 impl State {
@@ -233,11 +247,12 @@ impl State {
                 Poll::Ready(Err(error)) => return Poll::Ready(ended_by(error)),
                 Poll::Pending => return Poll::Pending,
             }
-            let Some(frame) = outbox.pop() else { break };
-            let Some(message) = hooks.encode(frame) else {
-                continue;
-            };
-            let Some(message) = outgoing(message) else {
+            if self.parts.is_empty() {
+                let Some(frame) = outbox.pop() else { break };
+                self.parts
+                    .extend(hooks.encode(frame).into_iter().flat_map(outgoing));
+            }
+            let Some(message) = self.parts.pop_front() else {
                 continue;
             };
             if let Poll::Ready(Err(error)) = self.send(socket, message, context) {
@@ -293,17 +308,37 @@ fn receive(message: tungstenite::Message, hooks: &mut impl Hooks) -> Option<Ende
     None
 }
 
-fn outgoing(message: Message) -> Option<tungstenite::Message> {
-    match message {
-        Message::Text(bytes) => match Utf8Bytes::try_from(bytes) {
-            Ok(text) => Some(tungstenite::Message::Text(text)),
-            Err(error) => {
-                tracing::error!(%error, "a codec made text that is not UTF-8; dropped");
-                None
-            }
-        },
-        Message::Binary(bytes) => Some(tungstenite::Message::Binary(bytes)),
-    }
+/// A message as one WebSocket frame, or as several when it is large.
+fn outgoing(message: Message) -> SmallVec<[tungstenite::Message; 1]> {
+    let (bytes, kind) = match message {
+        Message::Text(bytes) if bytes.len() <= PART_BYTES_MAX => {
+            return match Utf8Bytes::try_from(bytes) {
+                Ok(text) => smallvec![tungstenite::Message::Text(text)],
+                Err(error) => {
+                    tracing::error!(%error, "a codec made text that is not UTF-8; dropped");
+                    SmallVec::new()
+                }
+            };
+        }
+        Message::Binary(bytes) if bytes.len() <= PART_BYTES_MAX => {
+            return smallvec![tungstenite::Message::Binary(bytes)];
+        }
+        Message::Text(bytes) if std::str::from_utf8(&bytes).is_err() => {
+            tracing::error!("a codec made text that is not UTF-8; dropped");
+            return SmallVec::new();
+        }
+        Message::Text(bytes) => (bytes, Data::Text),
+        Message::Binary(bytes) => (bytes, Data::Binary),
+    };
+    let parts = bytes.len().div_ceil(PART_BYTES_MAX);
+    let part = |at: usize| {
+        let end = bytes.len().min((at + 1) * PART_BYTES_MAX);
+        let kind = if at == 0 { kind } else { Data::Continue };
+        let part = bytes.slice(at * PART_BYTES_MAX..end);
+        let last = at + 1 == parts;
+        tungstenite::Message::Frame(Part::message(part, OpCode::Data(kind), last))
+    };
+    (0..parts).map(part).collect()
 }
 
 fn ended_by(error: tungstenite::Error) -> Ended {

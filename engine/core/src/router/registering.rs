@@ -14,14 +14,20 @@ use crate::{
 };
 
 impl Router {
-    pub(super) fn on_register(&self, from: SessionId, register: Register, out: &mut Effects) {
+    /// As [`Frame::Register`], with what was refused before it came here.
+    pub fn register(
+        &self,
+        from: SessionId,
+        register: Register,
+        mut refusals: Vec<Refused>,
+        out: &mut Effects,
+    ) {
         let Register {
             request,
             functions,
             triggers,
             trigger_types,
         } = register;
-        let mut refusals = Vec::new();
         for spec in trigger_types {
             let id = Arc::clone(&spec.id);
             let outcome = self.provide(from, spec, out);
@@ -385,15 +391,16 @@ impl Owner {
 }
 
 /// A registration that was refused.
-struct Refused {
-    id: Arc<str>,
-    error: ErrorBody,
+#[derive(Debug)]
+pub struct Refused {
+    pub id: Arc<str>,
+    pub error: ErrorBody,
     /// Type and function, when it was a trigger.
-    of: Option<(Arc<str>, Arc<str>)>,
+    pub of: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl Refused {
-    fn new(id: Arc<str>, error: ErrorBody) -> Self {
+    pub fn new(id: Arc<str>, error: ErrorBody) -> Self {
         Refused {
             id,
             error,

@@ -96,6 +96,7 @@ fn call() -> impl Strategy<Value = Call> {
     ];
     let rim = (
         option::of(any::<u32>()),
+        option::of("[a-c]{1,4}"),
         shared(),
         shared(),
         shared(),
@@ -103,10 +104,11 @@ fn call() -> impl Strategy<Value = Call> {
     );
     (option::of(reference()), id(), payload(), delivery, rim).prop_map(
         |(call, function, payload, delivery, rim)| {
-            let (timeout_ms, parent, baggage, caller, metadata) = rim;
+            let (timeout_ms, namespace, parent, baggage, caller, metadata) = rim;
             Call {
                 call,
                 function,
+                namespace: namespace.map(Into::into),
                 payload,
                 delivery,
                 timeout_ms,
