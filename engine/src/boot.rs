@@ -157,20 +157,17 @@ pub async fn start(
 
     let shutdown = CancellationToken::new();
     let http_url = format!("http://{}", reachable(http_address));
-    let admin = Admin {
-        directory: Arc::clone(&bus) as _,
-        supervisor: supervisor.clone(),
-        shutdown: shutdown.clone(),
-        clock: bus.clock(),
-        about: json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
-    };
+    let admin = Admin::new(
+        Arc::clone(&bus) as _,
+        supervisor.clone(),
+        shutdown.clone(),
+        bus.clock(),
+        json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
+    );
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 3] = [
-        ("engine", Arc::new(admin)),
-        ("state", state),
-        ("http", http),
-    ];
+    let builtins: [(&str, Arc<dyn Worker>); 3] =
+        [("engine", admin), ("state", state), ("http", http)];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);
     }

@@ -161,7 +161,8 @@ impl Connection {
             }
             Dialect::Iii => match self.ask(asked.visitor, peer).await {
                 Ok(guest) => {
-                    let mut session = Iii::open(self.shared, Arc::clone(&self.outbox), guest);
+                    let mut session =
+                        Iii::open(self.shared, Arc::clone(&self.outbox), guest, peer.ip());
                     pump(socket, self.outbox, Keepalive::default(), &mut session).await;
                 }
                 Err(refusal) => self.refuse(socket, refusal, write_iii).await,
@@ -195,6 +196,7 @@ impl Connection {
             self.gate,
             asked.trusted,
             guest,
+            peer.ip(),
         );
         let late = Arc::clone(&self.outbox);
         // A worker that never says hello is shown out; one that has is not disturbed, because its

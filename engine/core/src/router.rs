@@ -10,6 +10,7 @@ pub use registering::Refused;
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
@@ -62,6 +63,8 @@ pub struct SessionSpec {
     pub timeout_default: Duration,
     /// What it may do; without rules, everything a worker may.
     pub rules: Option<Arc<Rules>>,
+    /// Where it connected from; `None` for a local one.
+    pub peer: Option<IpAddr>,
 }
 
 /// Why the bus could not put a frame on a session's outbox.
@@ -98,6 +101,7 @@ impl Router {
             hello: Hello::default(),
             namespace: None,
             rules: spec.rules,
+            peer: spec.peer,
             timeout_default: spec.timeout_default,
             connected: now,
             load: Arc::new(AtomicU32::new(0)),

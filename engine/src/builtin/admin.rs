@@ -2,48 +2,44 @@
 //!
 //! Looks at the bus through [`Directory`] only.
 
+mod changes;
+mod directory;
+mod events;
+mod info;
 mod listing;
+mod registering;
+mod shape;
 
 use std::sync::Arc;
 
-use agentos_core::{FunctionView, SessionView, TriggerTypeView, TriggerView};
-use agentos_sdk::{Code, Context, Error, Registrar, Worker};
+use agentos_core::{Event, FunctionView, SessionView, TriggerTypeView, TriggerView, policy::Rules};
+use agentos_sdk::{
+    Bus, Code, Context, Error, FunctionBuilder, Registrar, Stop, TriggerSpec, Worker, async_trait,
+};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Clock, supervisor};
+use changes::Changes;
 
-/// What the admin may look at.
+/// What the admin may look at and do on the bus.
 pub trait Directory: Send + Sync {
     fn functions(&self) -> Vec<FunctionView>;
+    fn function(&self, namespace: Option<&str>, id: &str) -> Option<FunctionView>;
     fn workers(&self) -> Vec<SessionView>;
     fn triggers(&self) -> Vec<TriggerView>;
     fn trigger_types(&self) -> Vec<TriggerTypeView>;
     fn calls_in_flight(&self) -> usize;
-}
-
-impl Directory for crate::Bus {
-    fn functions(&self) -> Vec<FunctionView> {
-        self.functions()
-    }
-
-    fn workers(&self) -> Vec<SessionView> {
-        self.workers()
-    }
-
-    fn triggers(&self) -> Vec<TriggerView> {
-        self.triggers()
-    }
-
-    fn trigger_types(&self) -> Vec<TriggerTypeView> {
-        self.trigger_types()
-    }
-
-    fn calls_in_flight(&self) -> usize {
-        self.calls_in_flight()
-    }
+    /// What the worker of this public id may do, if its listener limits it.
+    fn rules_of(&self, worker: &str) -> Option<Arc<Rules>>;
+    fn events(&self) -> broadcast::Receiver<Event>;
+    /// Binds a trigger for the worker of this public id; false when it is gone.
+    fn add_trigger(&self, worker: &str, trigger: TriggerSpec) -> bool;
+    /// Takes a trigger of the worker back; false when it has none of this id.
+    fn remove_trigger(&self, worker: &str, id: &str) -> bool;
 }
 
 /// The built-in worker `engine`.
@@ -54,20 +50,7 @@ pub struct Admin {
     pub(crate) clock: Clock,
     /// What `engine::status` says about addresses and folders.
     pub(crate) about: Value,
-}
-
-/// Input of the listing functions.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(default)]
-struct ListInput {
-    /// Also the engine's own.
-    include_internal: Option<bool>,
-    /// Only ids that start so.
-    prefix: Option<String>,
-    /// Only ids or descriptions that contain this.
-    search: Option<String>,
-    /// Only this worker's, by id.
-    worker_id: Option<String>,
+    changes: Arc<Changes>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -80,77 +63,95 @@ struct Done {
     done: bool,
 }
 
-impl Worker for Admin {
-    fn register(self: Arc<Self>, registrar: &mut Registrar) {
-        let admin = &self;
-        registrar
-            .function(
-                "engine::functions::list",
-                with(admin, |admin, _, input: Option<ListInput>| {
-                    admin.list_functions(input.unwrap_or_default())
-                }),
-            )
-            .describe("lists functions with their schemas and the workers that offer them")
-            .idempotent();
-        registrar
-            .function(
-                "engine::workers::list",
-                with(admin, |admin, _, input: Option<ListInput>| {
-                    admin.list_workers(&input.unwrap_or_default())
-                }),
-            )
-            .describe("lists connected workers")
-            .idempotent();
-        registrar
-            .function("engine::triggers::list", with(admin, |admin, context, input: Option<ListInput>| admin.list_triggers(context, &input.unwrap_or_default())))
-            .describe("lists triggers and whether they are bound; trigger types for SDKs that expect those here")
-            .idempotent();
-        registrar
-            .function("engine::trigger-types::list", with(admin, |admin, _, _: Option<ListInput>| json!({ "trigger_types": admin.trigger_types() })))
-            .describe("lists kinds of event sources")
-            .idempotent();
-        registrar
-            .function(
-                "engine::status",
-                with(admin, |admin, _, _: Option<Value>| admin.status()),
-            )
-            .describe("says how the engine is: addresses, uptime, counts, worker processes")
-            .idempotent();
-        registrar
-            .function(
-                "engine::supervisor::list",
-                with(
-                    admin,
-                    |admin, _, _: Option<Value>| json!({ "workers": admin.supervisor.statuses() }),
-                ),
-            )
-            .describe("lists worker processes and how they are")
-            .idempotent();
-        registrar
-            .function("engine::supervisor::restart", restart(admin))
-            .describe("stops a worker process and starts it again");
-        registrar
-            .function(
-                "engine::shutdown",
-                with(admin, |admin, _, _: Option<Value>| {
-                    admin.shutdown.cancel();
-                    json!({ "stopping": true })
-                }),
-            )
-            .describe("stops the engine and its workers");
+impl Admin {
+    pub(crate) fn new(
+        directory: Arc<dyn Directory>,
+        supervisor: supervisor::Handle,
+        shutdown: CancellationToken,
+        clock: Clock,
+        about: Value,
+    ) -> Arc<Self> {
+        Arc::new(Admin {
+            directory,
+            supervisor,
+            shutdown,
+            clock,
+            about,
+            changes: Arc::default(),
+        })
+    }
+
+    /// Offers a function that answers at once. An absent input reads like an empty one.
+    fn answer<'a, I, F>(
+        self: &Arc<Self>,
+        to: &'a mut Registrar,
+        id: &str,
+        answer: F,
+    ) -> FunctionBuilder<'a>
+    where
+        I: DeserializeOwned + JsonSchema + Default + Send + 'static,
+        F: Fn(&Admin, &Context, I) -> Result<Value, Error> + Send + Sync + 'static,
+    {
+        let admin = Arc::clone(self);
+        to.function(id, move |context: Context, input: Option<I>| {
+            std::future::ready(answer(&admin, &context, input.unwrap_or_default()))
+        })
+    }
+
+    fn status(&self) -> Value {
+        let functions = self.directory.functions();
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime_ms": self.clock.now().0 / 1_000,
+            "functions": functions.len(),
+            "calls_in_flight": self.directory.calls_in_flight(),
+            "workers": self.list_workers(&listing::Wanted::default())["workers"],
+            "processes": self.supervisor.statuses(),
+        });
+        if let (Value::Object(status), Value::Object(about)) = (&mut status, &self.about) {
+            status.extend(about.clone());
+        }
+        status
     }
 }
 
-/// A handler out of a method that answers at once.
-fn with<I, O, F>(
-    admin: &Arc<Admin>,
-    answer: F,
-) -> impl Fn(Context, I) -> std::future::Ready<Result<O, Error>> + Send + Sync + 'static
-where
-    F: Fn(&Admin, &Context, I) -> O + Send + Sync + 'static,
-{
-    let admin = Arc::clone(admin);
-    move |context, input| std::future::ready(Ok(answer(&admin, &context, input)))
+#[async_trait]
+impl Worker for Admin {
+    fn register(self: Arc<Self>, registrar: &mut Registrar) {
+        self.register_lists(registrar);
+        self.register_infos(registrar);
+        self.register_triggers(registrar);
+        events::register(&self, registrar);
+        changes::register(&self.changes, registrar);
+        self.answer(registrar, "engine::status", |admin, _, _: Value| {
+            Ok(admin.status())
+        })
+        .describe("says how the engine is: addresses, uptime, counts, worker processes")
+        .idempotent();
+        self.answer(
+            registrar,
+            "engine::supervisor::list",
+            |admin, _, _: Value| Ok(json!({ "workers": admin.supervisor.statuses() })),
+        )
+        .describe("lists worker processes and how they are")
+        .idempotent();
+        registrar
+            .function("engine::supervisor::restart", restart(&self))
+            .describe("stops a worker process and starts it again");
+        self.answer(registrar, "engine::shutdown", |admin, _, _: Value| {
+            admin.shutdown.cancel();
+            Ok(json!({ "stopping": true }))
+        })
+        .describe("stops the engine and its workers");
+    }
+
+    async fn run(self: Arc<Self>, bus: Bus, stop: Stop) -> Result<(), Error> {
+        let events = self.directory.events();
+        let list = || shape::plain_functions(&self.directory.functions());
+        self.changes.run(events, list, bus, stop).await;
+        Ok(())
+    }
 }
 
 fn restart(
@@ -172,24 +173,5 @@ fn restart(
             };
             known.then_some(Done { done: true }).ok_or_else(unknown)
         })
-    }
-}
-
-impl Admin {
-    fn status(&self) -> Value {
-        let functions = self.directory.functions();
-        let mut status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "pid": std::process::id(),
-            "uptime_ms": self.clock.now().0 / 1_000,
-            "functions": functions.len(),
-            "calls_in_flight": self.directory.calls_in_flight(),
-            "workers": self.list_workers(&ListInput::default())["workers"],
-            "processes": self.supervisor.statuses(),
-        });
-        if let (Value::Object(status), Value::Object(about)) = (&mut status, &self.about) {
-            status.extend(about.clone());
-        }
-        status
     }
 }

@@ -3,6 +3,7 @@
 mod hold;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,7 +55,7 @@ pub(crate) struct Iii {
 
 impl Iii {
     /// Opens the session at once: in this dialect the engine speaks first.
-    pub(crate) fn open(shared: Shared, outbox: Arc<Outbox>, guest: Guest) -> Self {
+    pub(crate) fn open(shared: Shared, outbox: Arc<Outbox>, guest: Guest, peer: IpAddr) -> Self {
         let Shared { bus, grace } = shared;
         let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
         let opened = bus.open(Arc::new(SocketWay(Arc::clone(&outbox))), |public_id| {
@@ -64,6 +65,7 @@ impl Iii {
                 named: true,
                 timeout_default: TIMEOUT_DEFAULT,
                 rules,
+                peer: Some(peer),
             }
         });
         let welcome = Welcome {

@@ -40,6 +40,7 @@ impl LocalSession {
             named: trust == Trust::Worker,
             timeout_default: TIMEOUT_DEFAULT,
             rules: None,
+            peer: None,
         });
         peer.attach(Arc::new(ToBus {
             bus: Arc::clone(bus),

@@ -1,11 +1,11 @@
 //! The binary dialect's session: `hello` first, then frames.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use agentos_core::{SessionSpec, policy::Trust};
 use agentos_protocol::{
     Code, ErrorBody, Frame, SessionId, Welcome,
-    codec::{Message, v2},
+    codec::{Message, SUBPROTOCOL, v2},
 };
 use agentos_wire::{Ended, Hooks, Outbox};
 
@@ -22,6 +22,7 @@ pub(crate) struct V2 {
     /// The handshake carried the right token already.
     trusted: bool,
     guest: Guest,
+    peer: IpAddr,
     session: Option<(SessionId, Way)>,
 }
 
@@ -32,6 +33,7 @@ impl V2 {
         gate: Arc<Gate>,
         trusted: bool,
         guest: Guest,
+        peer: IpAddr,
     ) -> Self {
         V2 {
             bus,
@@ -39,12 +41,13 @@ impl V2 {
             gate,
             trusted,
             guest,
+            peer,
             session: None,
         }
     }
 
     fn greet(&mut self, frame: Frame) {
-        let Frame::Hello(hello) = frame else {
+        let Frame::Hello(mut hello) = frame else {
             return self.end(ErrorBody::caller(
                 Code::InvalidFrame,
                 "the first frame of a session is `hello`",
@@ -61,6 +64,7 @@ impl V2 {
                     trust: Trust::Worker,
                     named: true,
                     timeout_default: TIMEOUT_DEFAULT,
+                    peer: Some(self.peer),
                     rules: self.guest.as_ref().map(|(_, rules)| Arc::clone(rules)),
                 }
             });
@@ -76,6 +80,7 @@ impl V2 {
         };
         self.outbox
             .push_first(vec![Frame::Welcome(Box::new(welcome))]);
+        hello.features.push(SUBPROTOCOL.to_owned());
         self.bus.on_frame(opened.id, Frame::Hello(hello));
     }
 

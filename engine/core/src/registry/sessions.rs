@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -27,6 +28,7 @@ pub(crate) struct Session {
     pub(crate) namespace: Option<Arc<str>>,
     /// What it may do; without rules, everything a worker may.
     pub(crate) rules: Option<Arc<Rules>>,
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) timeout_default: Duration,
     pub(crate) connected: Now,
     pub(crate) load: Arc<AtomicU32>,
@@ -52,6 +54,7 @@ pub struct SessionView {
     pub hello: Hello,
     pub namespace: Option<Arc<str>>,
     pub rules: Option<Arc<Rules>>,
+    pub peer: Option<IpAddr>,
     pub connected: Now,
     pub functions: Vec<Arc<str>>,
     pub calls_in_flight: u32,
@@ -90,6 +93,7 @@ fn view(session: SessionId, row: &Session) -> SessionView {
         hello: row.hello.clone(),
         namespace: row.namespace.clone(),
         rules: row.rules.clone(),
+        peer: row.peer,
         connected: row.connected,
         functions: row.functions.iter().cloned().collect(),
         calls_in_flight: row.load.load(Ordering::Relaxed),

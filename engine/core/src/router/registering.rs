@@ -10,7 +10,7 @@ use agentos_protocol::{
 use super::Router;
 use crate::{
     Effect, Effects, Event, policy,
-    registry::{Binding, Offering, Placed, Session},
+    registry::{Binding, Offering, Placed, Session, TriggerState},
 };
 
 impl Router {
@@ -188,12 +188,15 @@ impl Router {
         );
         let triggers = &self.registry.triggers;
         let (placed, state) = triggers.add(from, session.namespace.clone(), spec);
-        out.push(Effect::Event(Event::TriggerRegistered {
-            id,
-            trigger_type,
-            function,
-            state,
-        }));
+        // Given to a provider: its word is the event.
+        if state == TriggerState::Parked {
+            out.push(Effect::Event(Event::TriggerRegistered {
+                id,
+                trigger_type,
+                function,
+                state,
+            }));
+        }
         push_placed(placed, out);
         Ok(())
     }
@@ -355,14 +358,12 @@ impl Router {
         let Some((owner, spec, state)) = bound else {
             return;
         };
-        if error.is_some() {
-            out.push(Effect::Event(Event::TriggerRegistered {
-                id: spec.id,
-                trigger_type: spec.trigger_type,
-                function: spec.function,
-                state,
-            }));
-        }
+        out.push(Effect::Event(Event::TriggerRegistered {
+            id: spec.id,
+            trigger_type: spec.trigger_type,
+            function: spec.function,
+            state,
+        }));
         let frame = Frame::TriggerBound {
             id,
             trigger_type,

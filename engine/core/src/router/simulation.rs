@@ -133,6 +133,7 @@ impl Simulation {
             named: true,
             timeout_default: Duration::from_secs(30),
             rules: None,
+            peer: None,
         };
         let mut out = Effects::new();
         self.router
@@ -507,6 +508,7 @@ fn equal_workers_share_evenly_and_the_slower_gets_less() {
             named: true,
             timeout_default: Duration::from_secs(30),
             rules: None,
+            peer: None,
         };
         router.open(Now(0), SessionId(id), spec, &mut out);
         let register = Register {
@@ -558,6 +560,7 @@ fn numbers_in_use_and_too_large_are_refused() {
         named: true,
         timeout_default: Duration::from_secs(30),
         rules: None,
+        peer: None,
     };
     router.open(Now(0), SessionId(1), spec, &mut out);
     let register = Register {
@@ -598,6 +601,7 @@ fn open(router: &Router, id: u64) {
         named: true,
         timeout_default: Duration::from_secs(30),
         rules: None,
+        peer: None,
     };
     router.open(Now(0), SessionId(id), spec, &mut Effects::new());
 }

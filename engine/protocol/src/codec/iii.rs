@@ -199,7 +199,7 @@ impl Codec {
                 error: Some(error),
             } => Ok(Some(json(&serde_json::json!({
                 "type": "triggerregistrationresult", "id": id, "trigger_type": trigger_type, "function_id": function,
-                "error": { "code": "trigger_registration_failed", "message": error.message },
+                "error": { "code": refusal_code(error), "message": error.message },
             })))),
             Frame::Ping => Ok(Some(Bytes::from_static(br#"{"type":"ping"}"#))),
             Frame::Pong => Ok(Some(Bytes::from_static(br#"{"type":"pong"}"#))),
@@ -535,6 +535,15 @@ fn name_of(code: Code) -> &'static str {
         Code::Failed => "invocation_failed",
         Code::Internal => "invocation_error",
         other => other.as_str(),
+    }
+}
+
+/// Why a trigger was not bound.
+fn refusal_code(error: &ErrorBody) -> &str {
+    match (&error.reason, error.code) {
+        (Some(reason), _) => reason,
+        (None, Code::Forbidden) => "FORBIDDEN",
+        (None, _) => "trigger_registration_failed",
     }
 }
 

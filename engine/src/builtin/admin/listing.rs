@@ -1,151 +1,240 @@
-//! The shapes of the lists: the union of what two generations of clients expect, and more.
+//! The lists.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use agentos_core::{SessionView, TriggerState, TriggerTypeView, TriggerView, policy::Trust};
-use agentos_sdk::{Context, protocol::SessionId};
+use agentos_core::{FunctionView, SessionView, TriggerView, policy::Rules};
+use agentos_sdk::{Context, Registrar};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Admin, ListInput};
+use super::{
+    Admin,
+    shape::{self, Workers},
+};
 
 /// SDKs from this version on mean trigger types when they say `engine::triggers::list`.
 const TYPES_SINCE: (u64, u64) = (0, 19);
 
+/// Input of the lists: everything narrows, nothing is required.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(default)]
+pub(super) struct Wanted {
+    /// Also the engine's own.
+    include_internal: Option<bool>,
+    /// Only ids that start so.
+    prefix: Option<String>,
+    /// Only ids, names or descriptions that contain this.
+    search: Option<String>,
+    /// Only this worker's, by name.
+    worker: Option<String>,
+    /// Only these workers', by name.
+    workers: Option<Vec<String>>,
+    /// Only this worker, by id.
+    worker_id: Option<String>,
+    /// Only workers of this language.
+    runtime: Option<String>,
+    /// Only workers of this status.
+    status: Option<String>,
+    /// Only triggers of this type.
+    trigger_type: Option<String>,
+    /// Only triggers of this function.
+    function_id: Option<String>,
+}
+
+impl Wanted {
+    fn names(&self, names: &[&str]) -> bool {
+        let wanted = |list: &[String]| names.iter().any(|name| list.iter().any(|one| one == name));
+        self.workers.as_deref().is_none_or(wanted)
+            && self
+                .worker
+                .as_deref()
+                .is_none_or(|one| names.contains(&one))
+    }
+
+    fn finds(&self, texts: &[Option<&str>]) -> bool {
+        self.search
+            .as_deref()
+            .is_none_or(|search| texts.iter().flatten().any(|text| text.contains(search)))
+    }
+
+    fn internal(&self, id: &str) -> bool {
+        self.include_internal.unwrap_or(true) || !id.starts_with("engine::")
+    }
+}
+
+/// May the caller see the function at all?
+pub(super) fn shown(rules: Option<&Arc<Rules>>, function: &FunctionView) -> bool {
+    rules.is_none_or(|rules| {
+        let metadata = || function.spec.metadata.clone();
+        let namespace = function.namespace.as_deref();
+        rules
+            .may_call(namespace, &function.spec.id, metadata)
+            .is_ok()
+    })
+}
+
 impl Admin {
-    pub(super) fn list_functions(&self, input: ListInput) -> Value {
-        let workers = self.by_session();
-        let internal = input.include_internal.unwrap_or(true);
-        let functions: Vec<Value> = self
-            .directory
-            .functions()
-            .into_iter()
-            .filter(|function| internal || !function.spec.id.starts_with("engine::"))
-            .filter(|function| {
-                input
+    pub(super) fn register_lists(self: &Arc<Self>, to: &mut Registrar) {
+        self.answer(to, "engine::functions::list", |admin, context, wanted| {
+            Ok(admin.list_functions(context, &wanted))
+        })
+        .describe("lists functions with their schemas and the workers that offer them")
+        .idempotent();
+        self.answer(to, "engine::workers::list", |admin, _, wanted| {
+            Ok(admin.list_workers(&wanted))
+        })
+        .describe("lists connected workers")
+        .idempotent();
+        self.answer(to, "engine::triggers::list", |admin, context, wanted| {
+            Ok(admin.list_triggers(context, &wanted))
+        })
+        .describe(
+            "lists triggers and whether they are bound; trigger types for SDKs that expect those here",
+        )
+        .idempotent();
+        self.answer(
+            to,
+            "engine::registered-triggers::list",
+            |admin, context, wanted| {
+                let workers = admin.named();
+                let triggers = admin.shown_triggers(context, &wanted);
+                let triggers = triggers
+                    .iter()
+                    .map(|trigger| shape::registered_trigger(trigger, &workers));
+                Ok(json!({ "registered_triggers": triggers.collect::<Vec<_>>() }))
+            },
+        )
+        .describe("lists triggers and whether they are bound")
+        .idempotent();
+        self.answer(
+            to,
+            "engine::trigger-types::list",
+            |admin, _, wanted: Wanted| {
+                let types = admin.directory.trigger_types();
+                let types = types.iter().filter(|kind| wanted.internal(&kind.spec.id));
+                Ok(json!({ "trigger_types": types.map(shape::trigger_type).collect::<Vec<_>>() }))
+            },
+        )
+        .describe("lists kinds of event sources")
+        .idempotent();
+    }
+
+    pub(super) fn rules(&self, context: &Context) -> Option<Arc<Rules>> {
+        context
+            .caller()
+            .and_then(|caller| self.directory.rules_of(caller))
+    }
+
+    pub(super) fn named(&self) -> Workers {
+        Workers::new(self.directory.workers())
+    }
+
+    fn list_functions(&self, context: &Context, wanted: &Wanted) -> Value {
+        let (rules, workers) = (self.rules(context), self.named());
+        let functions = self.directory.functions();
+        let functions = functions.iter().filter(|function| {
+            let spec = &function.spec;
+            wanted.internal(&spec.id)
+                && wanted
                     .prefix
                     .as_deref()
-                    .is_none_or(|prefix| function.spec.id.starts_with(prefix))
-            })
-            .filter(|function| {
-                input.search.as_deref().is_none_or(|search| {
-                    matches(
-                        &function.spec.id,
-                        function.spec.description.as_deref(),
-                        search,
-                    )
-                })
-            })
-            .map(|function| {
-                let spec = &function.spec;
-                let names: Vec<&str> = function
-                    .sessions
-                    .iter()
-                    .filter_map(|session| workers.get(session))
-                    .map(name)
-                    .collect();
-                json!({
-                    "function_id": spec.id,
-                    "description": spec.description,
-                    "request_format": spec.input_schema,
-                    "response_format": spec.output_schema,
-                    "metadata": spec.metadata,
-                    "streams": spec.streams,
-                    "idempotent": spec.idempotent,
-                    "namespace": "default",
-                    "worker_name": names.last(),
-                    "workers": names,
-                })
-            })
+                    .is_none_or(|prefix| spec.id.starts_with(prefix))
+                && wanted.finds(&[Some(&spec.id), spec.description.as_deref()])
+                && wanted.names(&workers.names(&function.sessions))
+                && shown(rules.as_ref(), function)
+        });
+        let functions: Vec<Value> = functions
+            .map(|function| shape::function(function, &workers))
             .collect();
         json!({ "functions": functions })
     }
 
-    pub(super) fn list_workers(&self, input: &ListInput) -> Value {
-        let workers: Vec<Value> = self
-            .directory
-            .workers()
-            .iter()
-            .filter(|worker| {
-                input
-                    .worker_id
+    pub(super) fn list_workers(&self, wanted: &Wanted) -> Value {
+        let workers = self.directory.workers();
+        let workers = workers.iter().filter(|worker| {
+            let name = shape::name(worker);
+            wanted
+                .worker_id
+                .as_deref()
+                .is_none_or(|id| *worker.public_id == *id)
+                && wanted
+                    .runtime
                     .as_deref()
-                    .is_none_or(|id| *worker.public_id == *id)
-            })
-            .map(|worker| self.worker(worker))
-            .collect();
-        json!({ "workers": workers, "timestamp": unix_ms() })
+                    .is_none_or(|runtime| worker.hello.language == runtime)
+                && wanted.finds(&[Some(name), worker.hello.description.as_deref()])
+                && wanted.names(&[name])
+        });
+        let workers = workers.map(|worker| self.worker(worker)).filter(|worker| {
+            wanted
+                .status
+                .as_deref()
+                .is_none_or(|status| worker["status"] == status)
+        });
+        json!({ "workers": workers.collect::<Vec<_>>(), "timestamp": shape::unix_ms() })
     }
 
-    fn worker(&self, worker: &SessionView) -> Value {
-        let age_ms = worker.connected.until(self.clock.now()).as_millis() as u64;
-        let in_process = worker
-            .hello
-            .features
-            .iter()
-            .any(|feature| feature == "in-process");
-        json!({
-            "id": worker.public_id,
-            "name": name(worker),
-            "description": worker.hello.description,
-            "build": worker.hello.build,
-            "runtime": worker.hello.language,
-            "version": worker.hello.sdk_version,
-            "os": worker.hello.os,
-            "pid": worker.hello.pid,
-            "namespace": worker.hello.namespace.as_deref().unwrap_or("default"),
-            "isolation": in_process.then_some("in-process"),
-            "internal": worker.trust == Trust::Engine,
-            "status": if worker.leaving { "draining" } else { "connected" },
-            "connected_at_ms": unix_ms().saturating_sub(age_ms),
-            "function_count": worker.functions.len(),
-            "functions": worker.functions,
-            "active_invocations": worker.calls_in_flight,
-            "latest_metrics": null,
-        })
+    pub(super) fn worker(&self, worker: &SessionView) -> Value {
+        let age = worker.connected.until(self.clock.now());
+        shape::worker(worker, u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn list_triggers(&self, context: &Context, input: &ListInput) -> Value {
-        if self.expects_types(context) {
-            let workers = self.by_session();
-            let types: Vec<Value> = self
-                .directory
-                .trigger_types()
-                .into_iter()
-                .map(|kind| summary(&kind, &workers))
-                .collect();
-            return json!({ "triggers": types });
+    fn list_triggers(&self, context: &Context, wanted: &Wanted) -> Value {
+        if !self.expects_types(context) {
+            let triggers = self.shown_triggers(context, wanted);
+            let triggers: Vec<Value> = triggers.iter().map(shape::trigger).collect();
+            return json!({ "triggers": triggers });
         }
-        let internal = input.include_internal.unwrap_or(true);
-        let triggers = self
-            .directory
-            .triggers()
-            .into_iter()
-            .filter(|trigger| internal || !trigger.spec.function.starts_with("engine::"));
-        json!({ "triggers": triggers.map(|trigger| instance(&trigger)).collect::<Vec<_>>() })
+        let workers = self.named();
+        let types = self.directory.trigger_types();
+        let types = types.iter().filter(|kind| {
+            let id = &*kind.spec.id;
+            wanted.internal(id)
+                && wanted
+                    .prefix
+                    .as_deref()
+                    .is_none_or(|prefix| id.starts_with(prefix))
+                && wanted.finds(&[Some(id), Some(&kind.spec.description)])
+                && wanted.names(&workers.names(&[kind.provider]))
+        });
+        let types: Vec<Value> = types
+            .map(|kind| shape::trigger_type_summary(kind, &workers))
+            .collect();
+        json!({ "triggers": types })
     }
 
-    pub(super) fn trigger_types(&self) -> Vec<Value> {
-        let full = |kind: TriggerTypeView| {
-            json!({
-                "id": kind.spec.id,
-                "description": kind.spec.description,
-                "trigger_request_format": kind.spec.config_schema,
-                "call_request_format": kind.spec.payload_schema,
-            })
-        };
-        self.directory
-            .trigger_types()
-            .into_iter()
-            .map(full)
-            .collect()
-    }
-
-    fn by_session(&self) -> HashMap<SessionId, SessionView> {
-        self.directory
-            .workers()
-            .into_iter()
-            .map(|worker| (worker.session, worker))
-            .collect()
+    /// The triggers that are wanted and whose functions the caller may know of.
+    fn shown_triggers(&self, context: &Context, wanted: &Wanted) -> Vec<TriggerView> {
+        let (rules, workers) = (self.rules(context), self.named());
+        let mut triggers = self.directory.triggers();
+        triggers.retain(|trigger| {
+            let spec = &trigger.spec;
+            let visible = rules.as_ref().is_none_or(|rules| {
+                let namespace = spec.namespace.as_deref();
+                let metadata = || {
+                    let function = self.directory.function(namespace, &spec.function)?;
+                    function.spec.metadata.clone()
+                };
+                rules.may_call(namespace, &spec.function, metadata).is_ok()
+            });
+            visible
+                && wanted.internal(&spec.function)
+                && wanted
+                    .trigger_type
+                    .as_deref()
+                    .is_none_or(|kind| *spec.trigger_type == *kind)
+                && wanted
+                    .function_id
+                    .as_deref()
+                    .is_none_or(|id| *spec.function == *id)
+                && wanted.finds(&[
+                    Some(&spec.id),
+                    Some(&spec.trigger_type),
+                    Some(&spec.function),
+                ])
+                && wanted.names(&workers.names(&[trigger.owner]))
+        });
+        triggers
     }
 
     fn expects_types(&self, context: &Context) -> bool {
@@ -153,61 +242,19 @@ impl Admin {
         let caller = context
             .caller()
             .and_then(|caller| workers.iter().find(|worker| &*worker.public_id == caller));
-        // Our own SDKs have other version numbers, and list both by their own functions.
-        let foreign = caller.filter(|worker| {
-            matches!(worker.hello.language.as_str(), "node" | "browser" | "go")
-                || worker.hello.name.contains(':')
-        });
+        // Our own SDKs have other version numbers, and list both by functions of their own.
+        let ours = |feature: &String| OURS.contains(&feature.as_str());
+        let foreign = caller.filter(|worker| !worker.hello.features.iter().any(ours));
         foreign
             .and_then(|worker| version(&worker.hello.sdk_version))
             .is_some_and(|version| version >= TYPES_SINCE)
     }
 }
 
+/// Marks of sessions that are no clients of the JSON dialect.
+const OURS: [&str; 2] = ["in-process", agentos_sdk::protocol::codec::SUBPROTOCOL];
+
 fn version(text: &str) -> Option<(u64, u64)> {
     let mut parts = text.split('.').map(str::parse);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
-}
-
-fn matches(id: &str, description: Option<&str>, search: &str) -> bool {
-    id.contains(search) || description.is_some_and(|description| description.contains(search))
-}
-
-fn name(worker: &SessionView) -> &str {
-    if worker.hello.name.is_empty() {
-        &worker.public_id
-    } else {
-        &worker.hello.name
-    }
-}
-
-fn instance(trigger: &TriggerView) -> Value {
-    let (state, error) = match &trigger.state {
-        TriggerState::Parked => ("parked", None),
-        TriggerState::Bound => ("bound", None),
-        TriggerState::Refused(error) => ("refused", Some(error)),
-    };
-    json!({
-        "id": trigger.spec.id,
-        "trigger_type": trigger.spec.trigger_type,
-        "function_id": trigger.spec.function,
-        "config": trigger.spec.config,
-        "metadata": trigger.spec.metadata,
-        "state": state,
-        "error": error,
-    })
-}
-
-fn summary(kind: &TriggerTypeView, workers: &HashMap<SessionId, SessionView>) -> Value {
-    let provider: Option<Arc<str>> = workers
-        .get(&kind.provider)
-        .map(|worker| name(worker).into());
-    json!({ "id": kind.spec.id, "namespace": "default", "worker_name": provider, "description": kind.spec.description })
-}
-
-fn unix_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }
