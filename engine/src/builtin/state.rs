@@ -81,9 +81,9 @@ impl State {
             expected_version: input.expected_version,
             ttl_ms,
         };
-        Ok(written(
-            self.write(&input.scope, &input.key, request, bus).await?,
-        ))
+        let tell = input.versioned || input.expected_version.is_some();
+        let done = self.write(&input.scope, &input.key, request, bus).await?;
+        Ok(written(done, tell))
     }
 
     async fn get(self: Arc<Self>, _: Bus, input: api::Get) -> Result<Option<Doc>, Error> {
@@ -113,9 +113,9 @@ impl State {
             expected_version: input.expected_version,
             ttl_ms,
         };
-        Ok(written(
-            self.write(&input.scope, &input.key, request, bus).await?,
-        ))
+        let tell = input.versioned || input.expected_version.is_some();
+        let done = self.write(&input.scope, &input.key, request, bus).await?;
+        Ok(written(done, tell))
     }
 
     async fn list(self: Arc<Self>, _: Bus, input: api::List) -> Result<Vec<Doc>, Error> {
@@ -212,11 +212,12 @@ fn trigger_type() -> TriggerTypeSpec {
     }
 }
 
-fn written(done: Done) -> api::Written {
+/// Clients of iii compare the answer as a whole, so the version is in it only where it is wanted.
+fn written(done: Done, tell_version: bool) -> api::Written {
     api::Written {
         old_value: done.old,
         new_value: done.new,
-        version: done.version,
+        version: tell_version.then_some(done.version),
         errors: done.errors,
     }
 }

@@ -29,6 +29,10 @@ pub struct Set {
     /// Write only if this is the value's version; 0 means that there must be no value.
     #[serde(default)]
     pub expected_version: Option<Version>,
+    /// Say the version that was written, for `expected_version` of the next write. Said anyway to
+    /// who expects one.
+    #[serde(default)]
+    pub versioned: bool,
     /// Forget the value after so many milliseconds.
     #[serde(default)]
     pub ttl_ms: Option<u64>,
@@ -61,6 +65,10 @@ pub struct Update {
     /// Write only if this is the value's version; 0 means that there must be no value.
     #[serde(default)]
     pub expected_version: Option<Version>,
+    /// Say the version that was written, for `expected_version` of the next write. Said anyway to
+    /// who expects one.
+    #[serde(default)]
+    pub versioned: bool,
     /// Forget the value after so many milliseconds; without it an earlier term stays.
     #[serde(default)]
     pub ttl_ms: Option<u64>,
@@ -105,8 +113,9 @@ pub enum Path {
 pub struct Written {
     pub old_value: Option<Doc>,
     pub new_value: Option<Doc>,
-    /// For `expected_version` of the next write.
-    pub version: Version,
+    /// For `expected_version` of the next write; said to who asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
     /// Steps of an update that were skipped, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<OpError>,

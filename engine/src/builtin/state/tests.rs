@@ -80,7 +80,12 @@ impl Rig {
         }
     }
 
-    async fn call(&self, function: &str, input: Value) -> Result<Value, Error> {
+    async fn call(&self, function: &str, mut input: Value) -> Result<Value, Error> {
+        if let Some(input) = input.as_object_mut()
+            && [api::SET, api::UPDATE].contains(&function)
+        {
+            input.insert("versioned".to_owned(), true.into());
+        }
         self.bus.trigger(function, &input).await
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn increment() -> Value {
-    json!({"scope": "s", "key": "n", "ops": [{"type": "increment", "path": "", "by": 1}]})
+    json!({"scope": "s", "key": "n", "ops": [{"type": "increment", "path": "", "by": 1}], "versioned": true})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -367,3 +367,27 @@ fn every_function_has_schemas() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_version_is_said_to_who_asks() {
+    let rig = Rig::new().await;
+    let set = |more: Value| {
+        let mut input = json!({"scope": "s", "key": "k", "value": 1});
+        input
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        input
+    };
+    let answer: Value = rig.bus.trigger(api::SET, &set(json!({}))).await.unwrap();
+    assert_eq!(answer, json!({"old_value": null, "new_value": 1}));
+    let answer: Value = rig
+        .bus
+        .trigger(api::SET, &set(json!({"versioned": true})))
+        .await
+        .unwrap();
+    let version = answer["version"].as_u64().unwrap();
+    let guarded = set(json!({"expected_version": version}));
+    let answer: Value = rig.bus.trigger(api::SET, &guarded).await.unwrap();
+    assert!(answer["version"].as_u64().unwrap() > version);
+}
