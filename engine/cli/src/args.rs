@@ -62,6 +62,8 @@ pub(crate) enum Verb {
     Worker(Worker),
     /// Talk to an agent
     Chat(Chat),
+    /// Show what happens on the bus: who comes and goes, what is registered, what fails
+    Events(Events),
     /// Show what a worker process prints
     Logs(Logs),
     /// Print the engine's token
@@ -122,6 +124,13 @@ pub(crate) struct Functions {
     /// Show the engine's own too
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Events {
+    /// Only these, for instance trigger_refused,void_call_failed
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 mod call;
 mod chat;
+mod events;
 mod listing;
 mod logs;
 mod new;
@@ -29,6 +30,7 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Worker(Worker::New { name, lang, dir }) => new::run(&name, lang, dir, screen),
         Verb::Worker(Worker::Restart { name }) => restart(&name, common, screen).await,
         Verb::Chat(chat) => chat::run(chat, common, screen).await,
+        Verb::Events(events) => events::run(events, common, screen).await,
         Verb::Logs(logs) => logs::run(logs, common, screen).await,
         Verb::Token => token(common, screen),
         Verb::Completions { shell } => {

@@ -39,6 +39,7 @@ pub enum Event {
     WorkerIdentified {
         session: SessionId,
         worker: Arc<str>,
+        name: Arc<str>,
     },
     WorkerDisconnected {
         session: SessionId,

@@ -174,6 +174,7 @@ impl Router {
         out.push(Effect::Event(Event::WorkerIdentified {
             session: from,
             worker: Arc::clone(&session.public_id),
+            name: session.hello.name.as_str().into(),
         }));
     }
 

@@ -61,8 +61,8 @@ fn describe(event: &Event) -> Value {
         Event::WorkerConnected { worker, .. } => {
             json!({ "event": "worker_connected", "worker_id": worker })
         }
-        Event::WorkerIdentified { worker, .. } => {
-            json!({ "event": "worker_identified", "worker_id": worker })
+        Event::WorkerIdentified { worker, name, .. } => {
+            json!({ "event": "worker_identified", "worker_id": worker, "name": name })
         }
         Event::WorkerDisconnected { worker, name, .. } => {
             json!({ "event": "worker_disconnected", "worker_id": worker, "name": name })
