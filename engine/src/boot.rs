@@ -22,6 +22,7 @@ use crate::{
     builtin::{
         admin::Admin,
         http::{self, Http, Readiness},
+        pubsub::{self, Pubsub},
         state::{self, State},
     },
     config::{Auth, Settings},
@@ -166,8 +167,12 @@ pub async fn start(
     );
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 3] =
-        [("engine", admin), ("state", state), ("http", http)];
+    let builtins: [(&str, Arc<dyn Worker>); 4] = [
+        ("engine", admin),
+        ("state", state),
+        ("http", http),
+        ("pubsub", Pubsub::new(pubsub::Config::default())),
+    ];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);
     }

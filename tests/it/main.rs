@@ -9,5 +9,6 @@ mod clients;
 mod durable;
 mod harness;
 mod http;
+mod pubsub;
 mod raw;
 mod supervised;
