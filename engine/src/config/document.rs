@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use super::{
-    Env, Error,
+    Env, Error, iii,
+    mask::Masked,
     node::{Node, Value},
 };
 
@@ -29,12 +30,15 @@ impl Document {
             key: String::new(),
             message,
         };
-        let options = serde_saphyr::options! { with_snippet: false };
-        let value: Value = match serde_saphyr::from_str_with_options(text, options) {
-            Ok(value) => value,
-            Err(error) => return Err(fault(line_of(&error), sentence(&error))),
+        let plain = node_of(text);
+        let root = match plain {
+            Ok(root) if !iii::is_iii(&root) => root,
+            // In iii's files a variable may stand where YAML would not take it.
+            plain => match masked(text).filter(iii::is_iii) {
+                Some(root) => root,
+                None => plain.map_err(|(line, message)| fault(line, message))?,
+            },
         };
-        let root = Node { line: 1, value };
         let root = root
             .expanded(env)
             .map_err(|(line, message)| fault(Some(line), message))?;
@@ -86,11 +90,26 @@ impl Document {
     /// # Errors
     /// As [`Document::read`].
     pub fn read_at<T: DeserializeOwned>(&self, key: &str) -> Result<T, Error> {
+        self.read_keys(&[Key::parse(key)])
+    }
+
+    /// As [`Document::read_at`], for a place further in.
+    pub(super) fn read_keys<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<T, Error> {
         let absent = Node {
             line: self.root.line,
             value: Value::Null,
         };
-        self.read_node(self.root.get(key).unwrap_or(&absent), vec![Key::parse(key)])
+        self.read_node(self.node(keys).unwrap_or(&absent), keys.to_vec())
+    }
+
+    /// What stands at `keys`, if anything does.
+    pub(super) fn node(&self, keys: &[Key]) -> Option<&Node> {
+        keys.iter()
+            .try_fold(&self.root, |node, key| key.find(node))
+    }
+
+    pub(super) fn root(&self) -> &Node {
+        &self.root
     }
 
     fn read_node<T: DeserializeOwned>(&self, node: &Node, mut keys: Vec<Key>) -> Result<T, Error> {
@@ -106,7 +125,7 @@ impl Document {
         self.fault(&keys, message.into())
     }
 
-    fn fault(&self, keys: &[Key], message: String) -> Error {
+    pub(super) fn fault(&self, keys: &[Key], message: String) -> Error {
         let mut line = None;
         let mut node = Some(&self.root);
         for key in keys {
@@ -128,7 +147,8 @@ impl Document {
 }
 
 /// One step of the way to a value.
-enum Key {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Key {
     Name(String),
     Index(usize),
 }
@@ -162,6 +182,21 @@ impl std::fmt::Display for Key {
             Key::Index(index) => write!(f, "{index}"),
         }
     }
+}
+
+fn node_of(text: &str) -> Result<Node, (Option<u32>, String)> {
+    let options = serde_saphyr::options! { with_snippet: false };
+    let value: Value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| (line_of(&error), sentence(&error)))?;
+    Ok(Node { line: 1, value })
+}
+
+/// The document with its variables hidden from YAML; `None` when there are none, or that does not
+/// help.
+fn masked(text: &str) -> Option<Node> {
+    let masked = Masked::of(text)?;
+    let root = node_of(masked.text()).ok()?;
+    Some(root.map_text(&|text| masked.unmasked(text)))
 }
 
 fn line_of(error: &serde_saphyr::Error) -> Option<u32> {

@@ -34,9 +34,13 @@ pub(super) fn expand(text: &str, env: &dyn Env) -> Result<Option<String>, String
     Ok(Some(out))
 }
 
+/// What iii's files write where the version of the engine is meant.
+const VERSION: &str = "__III_ENGINE_VERSION__";
+
 /// `NAME`, `NAME:default`, and `NAME:-default`, which shells have made a habit.
 fn value_of(inside: &str, env: &dyn Env) -> Result<String, String> {
     let (name, default) = match inside.split_once(':') {
+        Some((name, VERSION)) => (name, Some(env!("CARGO_PKG_VERSION"))),
         Some((name, default)) => (name, Some(default.strip_prefix('-').unwrap_or(default))),
         None => (inside, None),
     };
@@ -100,6 +104,10 @@ mod tests {
         check("${URL:http://a:1/b}", Ok(Some("http://a:1/b")));
         check("$${HOST} is ${HOST}", Ok(Some("${HOST} is example.org")));
         check("${KEY:}", Ok(Some("")));
+        check(
+            "${X:__III_ENGINE_VERSION__}",
+            Ok(Some(env!("CARGO_PKG_VERSION"))),
+        );
     }
 
     #[test]

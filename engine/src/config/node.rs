@@ -63,6 +63,27 @@ impl Node {
         Ok(Node { line, value })
     }
 
+    /// The node with every text, keys too, passed through `change`.
+    pub(super) fn map_text(self, change: &impl Fn(&str) -> String) -> Node {
+        let value = match self.value {
+            Value::Text(text) => Value::Text(change(&text)),
+            Value::List(items) => Value::List(
+                items
+                    .into_iter()
+                    .map(|item| item.map_text(change))
+                    .collect(),
+            ),
+            Value::Map(entries) => Value::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, node)| (change(&key), node.map_text(change)))
+                    .collect(),
+            ),
+            other => other,
+        };
+        Node { value, ..self }
+    }
+
     /// The entry `key` of a mapping.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
@@ -181,6 +202,14 @@ fn guess<'de, V: Visitor<'de>>(text: String, visitor: V) -> Result<V::Value, Err
     }
 }
 
+/// The list or the mapping that a variable holds: `[a, b]`.
+fn structure(text: &str) -> Option<Value> {
+    if !text.trim_start().starts_with(['[', '{']) {
+        return None;
+    }
+    serde_saphyr::from_str(text).ok()
+}
+
 /// Numbers are read here rather than by serde's own visitors, whose word for a bound is `u16`.
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ty),* $(,)?) => {$(
@@ -279,6 +308,10 @@ impl<'de> Deserializer<'de> for Node {
                 visitor.visit_map(MapDeserializer::new(std::iter::empty::<(String, Node)>()))
             }
             Value::Map(_) => self.deserialize_any(visitor),
+            Value::Expanded(ref text) => match structure(text) {
+                Some(value @ Value::Map(_)) => Node { value, ..self }.deserialize_any(visitor),
+                _ => Err(de::Error::invalid_type(SECRET, &"keys with values")),
+            },
             _ => Err(de::Error::invalid_type(
                 self.unexpected(),
                 &"keys with values",
@@ -299,6 +332,10 @@ impl<'de> Deserializer<'de> for Node {
         match self.value {
             Value::Null => visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<Node>())),
             Value::List(_) => self.deserialize_any(visitor),
+            Value::Expanded(ref text) => match structure(text) {
+                Some(value @ Value::List(_)) => Node { value, ..self }.deserialize_any(visitor),
+                _ => Err(de::Error::invalid_type(SECRET, &"a list")),
+            },
             _ => Err(de::Error::invalid_type(self.unexpected(), &"a list")),
         }
     }

@@ -1,0 +1,219 @@
+//! The keys of `iii-observability` as they may be written, and what stands in for those that are not.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::{
+    Alert, Exporter, LogsExporter, MetricsExporter, Observability, Sampling, TraceStorage,
+};
+use crate::config::{Env, Error, Format, Level, place::Place};
+
+/// The block. What is `None` is not written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Keys {
+    enabled: Option<bool>,
+    service_name: Option<String>,
+    service_version: Option<String>,
+    service_namespace: Option<String>,
+    exporter: Option<Exporter>,
+    endpoint: Option<String>,
+    sampling_ratio: Option<f64>,
+    sampling: Option<Sampling>,
+    memory_max_spans: Option<u64>,
+    metrics_enabled: Option<bool>,
+    metrics_exporter: Option<MetricsExporter>,
+    metrics_retention_seconds: Option<u64>,
+    metrics_max_count: Option<u64>,
+    logs_enabled: Option<bool>,
+    logs_exporter: Option<LogsExporter>,
+    logs_max_count: Option<u64>,
+    logs_retention_seconds: Option<u64>,
+    logs_batch_size: Option<u64>,
+    logs_flush_interval_ms: Option<u64>,
+    logs_sampling_ratio: Option<f64>,
+    logs_console_output: Option<bool>,
+    alerts: Vec<Alert>,
+    level: Option<Level>,
+    format: Option<Format>,
+    trace_storage: Option<TraceStorage>,
+    live_spans: Option<bool>,
+    collapse_spans: Vec<String>,
+}
+
+impl Keys {
+    pub(super) fn check(&self, place: &Place<'_>) -> Result<(), Error> {
+        let shares = [
+            ("sampling_ratio", self.sampling_ratio),
+            ("logs_sampling_ratio", self.logs_sampling_ratio),
+        ];
+        for (key, share) in shares {
+            if let Some(share) = share {
+                place.share(key, share)?;
+            }
+        }
+        let ranges = [
+            ("logs_batch_size", self.logs_batch_size, 1..=10_000),
+            ("logs_flush_interval_ms", self.logs_flush_interval_ms, 100..=3_600_000),
+            ("memory_max_spans", self.memory_max_spans, 1..=10_000_000),
+            ("metrics_max_count", self.metrics_max_count, 1..=10_000_000),
+            ("logs_max_count", self.logs_max_count, 1..=10_000_000),
+        ];
+        for (key, number, range) in ranges {
+            if let Some(number) = number {
+                place.within(key, number, range)?;
+            }
+        }
+        if let Some(sampling) = &self.sampling {
+            check_sampling(&place.at("sampling"), sampling)?;
+        }
+        let alerts = self.alerts.iter().enumerate();
+        alerts
+            .map(|(index, alert)| check_alert(&place.at("alerts").item(index), alert))
+            .collect()
+    }
+
+    /// With what the environment says where the file says nothing.
+    pub(super) fn with_env(mut self, env: &dyn Env) -> Result<Self, String> {
+        let text = |name: &str| env.var(name).filter(|value| !value.is_empty());
+        or(&mut self.enabled, || flag(env, "OTEL_ENABLED"))?;
+        self.service_name = self.service_name.or_else(|| text("OTEL_SERVICE_NAME"));
+        self.service_version = self.service_version.or_else(|| text("SERVICE_VERSION"));
+        self.service_namespace = self.service_namespace.or_else(|| text("SERVICE_NAMESPACE"));
+        self.endpoint = self.endpoint.or_else(|| text("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        or(&mut self.exporter, || {
+            choice(env, "OTEL_EXPORTER_TYPE", &[("memory", Exporter::Memory), ("otlp", Exporter::Otlp), ("both", Exporter::Both)])
+        })?;
+        or(&mut self.sampling_ratio, || share(env, "OTEL_TRACES_SAMPLER_ARG"))?;
+        or(&mut self.memory_max_spans, || number(env, "OTEL_MEMORY_MAX_SPANS"))?;
+        or(&mut self.metrics_enabled, || flag(env, "OTEL_METRICS_ENABLED"))?;
+        or(&mut self.metrics_exporter, || {
+            choice(env, "OTEL_METRICS_EXPORTER", &[("memory", MetricsExporter::Memory), ("otlp", MetricsExporter::Otlp)])
+        })?;
+        or(&mut self.metrics_retention_seconds, || number(env, "OTEL_METRICS_RETENTION_SECONDS"))?;
+        or(&mut self.metrics_max_count, || number(env, "OTEL_METRICS_MAX_COUNT"))?;
+        or(&mut self.logs_exporter, || {
+            choice(env, "OTEL_LOGS_EXPORTER", &[("memory", LogsExporter::Memory), ("otlp", LogsExporter::Otlp), ("both", LogsExporter::Both)])
+        })?;
+        Ok(self)
+    }
+
+    /// With the defaults, which differ between a module without a block and one with it.
+    pub(super) fn resolved(self, has_block: bool) -> Observability {
+        let exporter = match has_block {
+            true => Exporter::Otlp,
+            false => Exporter::Memory,
+        };
+        Observability {
+            enabled: self.enabled.unwrap_or(!has_block),
+            service_name: self.service_name.unwrap_or_else(|| "iii".to_owned()),
+            service_version: self.service_version,
+            service_namespace: self.service_namespace,
+            exporter: self.exporter.unwrap_or(exporter),
+            endpoint: self
+                .endpoint
+                .unwrap_or_else(|| "http://localhost:4317".to_owned()),
+            sampling_ratio: self.sampling_ratio.unwrap_or(1.0),
+            sampling: self.sampling,
+            memory_max_spans: self.memory_max_spans.unwrap_or(1000),
+            metrics_enabled: self.metrics_enabled.unwrap_or(true),
+            metrics_exporter: self.metrics_exporter.unwrap_or(MetricsExporter::Memory),
+            metrics_retention_seconds: self.metrics_retention_seconds.unwrap_or(3600),
+            metrics_max_count: self.metrics_max_count.unwrap_or(10_000),
+            logs_enabled: self.logs_enabled.unwrap_or(true),
+            logs_exporter: self.logs_exporter.unwrap_or(LogsExporter::Memory),
+            logs_max_count: self.logs_max_count.unwrap_or(1000),
+            logs_retention_seconds: self.logs_retention_seconds,
+            logs_batch_size: self.logs_batch_size.unwrap_or(100),
+            logs_flush_interval_ms: self.logs_flush_interval_ms.unwrap_or(5000),
+            logs_sampling_ratio: self.logs_sampling_ratio.unwrap_or(1.0),
+            logs_console_output: self.logs_console_output.unwrap_or(true),
+            alerts: self.alerts,
+            level: self.level.unwrap_or(Level::Info),
+            format: self.format.unwrap_or(Format::Text),
+            trace_storage: self.trace_storage,
+            live_spans: self.live_spans.unwrap_or(false),
+            collapse_spans: self.collapse_spans,
+        }
+    }
+}
+
+fn check_sampling(place: &Place<'_>, sampling: &Sampling) -> Result<(), Error> {
+    if let Some(share) = sampling.default {
+        place.share("default", share)?;
+    }
+    let rules = sampling.rules.iter().enumerate();
+    rules
+        .map(|(index, rule)| place.at("rules").item(index).share("rate", rule.rate))
+        .collect()
+}
+
+fn check_alert(place: &Place<'_>, alert: &Alert) -> Result<(), Error> {
+    if !alert.threshold.is_finite() {
+        return Err(place.at("threshold").error("expected a number"));
+    }
+    place.within("window_seconds", alert.window_seconds, 1..=86_400)
+}
+
+fn or<T>(
+    key: &mut Option<T>,
+    other: impl FnOnce() -> Result<Option<T>, String>,
+) -> Result<(), String> {
+    if key.is_none() {
+        *key = other()?;
+    }
+    Ok(())
+}
+
+fn choice<T: Copy>(
+    env: &dyn Env,
+    name: &str,
+    known: &[(&str, T)],
+) -> Result<Option<T>, String> {
+    let Some(value) = env.var(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match known.iter().find(|(word, _)| *word == value) {
+        Some((_, meant)) => Ok(Some(*meant)),
+        None => {
+            let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+            Err(format!(
+                "the environment variable {name} is `{value}`; expected one of {}",
+                words.join(", ")
+            ))
+        }
+    }
+}
+
+fn flag(env: &dyn Env, name: &str) -> Result<Option<bool>, String> {
+    let known = [("true", true), ("1", true), ("false", false), ("0", false)];
+    choice(env, name, &known)
+}
+
+fn number(env: &dyn Env, name: &str) -> Result<Option<u64>, String> {
+    parsed(env, name, "a whole number", |number: &u64| *number > 0)
+}
+
+fn share(env: &dyn Env, name: &str) -> Result<Option<f64>, String> {
+    parsed(env, name, "a number from 0 to 1", |share: &f64| {
+        (0.0..=1.0).contains(share)
+    })
+}
+
+fn parsed<T: FromStr>(
+    env: &dyn Env,
+    name: &str,
+    expected: &str,
+    fits: impl Fn(&T) -> bool,
+) -> Result<Option<T>, String> {
+    let Some(value) = env.var(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match value.parse().ok().filter(fits) {
+        Some(meant) => Ok(Some(meant)),
+        None => Err(format!(
+            "the environment variable {name} is `{value}`; expected {expected}"
+        )),
+    }
+}
