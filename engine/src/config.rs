@@ -1,16 +1,27 @@
-//! Settings: what was written in `config.yaml`, on the command line and in the environment, checked
-//! before anything starts. The only reader of the environment; knows every room's plain `Config`
+//! Settings: what was written in `config.yaml`, or in a file of iii, on the command line and in the
+//! environment, checked before anything starts. The only reader of the environment; knows every room's plain `Config`
 //! and no room's work.
 
 mod check;
+mod diff;
 mod document;
 mod env;
 mod error;
 mod expand;
+mod host;
+pub mod iii;
+mod mask;
+mod modules;
 mod node;
+mod place;
+mod ports;
+mod rbac;
+mod remark;
+mod report;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 mod written;
 
 use std::{
@@ -18,11 +29,18 @@ use std::{
     sync::Arc,
 };
 
+pub use diff::{Change, How, Part, diff};
 pub use document::Document;
 pub use env::{Env, ProcessEnv};
 pub use error::Error;
+pub use host::Host;
+pub use modules::{Module, Modules, Sections};
+pub use rbac::{ExposeFilter, MetadataMatch, Rbac};
+pub use remark::{Remark, Weight};
+pub use report::{Report, report};
 pub use settings::{
-    Auth, Builtin, Format, Http, Level, Limits, Listener, Log, Section, Settings, Workers, logs_dir,
+    Access, Auth, Builtin, Format, Http, Level, Limits, Listener, ListenerSettings, Log, Section,
+    Settings, Workers, logs_dir,
 };
 
 /// The file looked for when none is named.
@@ -85,11 +103,15 @@ fn settings_of(
         .parent()
         .filter(|base| !base.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    check::Check {
+    let check = check::Check {
         document,
         base,
         env,
         overrides,
+    };
+    let file = file.map(Path::to_owned);
+    match iii::is_iii(document.root()) {
+        true => iii::settings(&check, file),
+        false => check.run(file),
     }
-    .run(file.map(Path::to_owned))
 }

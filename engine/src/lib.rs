@@ -9,5 +9,6 @@ mod listener;
 mod session;
 pub mod storage;
 pub mod supervisor;
+mod watching;
 
 pub use bus::Bus;

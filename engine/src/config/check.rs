@@ -1,17 +1,18 @@
 //! From what was written to what may be relied on.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    Auth, BUILTIN_WORKERS, Builtin, Document, Env, Error, Http, Limits, Listener, Overrides,
-    Section, Settings, Workers, written, written::Written,
+    Access, Auth, BUILTIN_WORKERS, Builtin, Document, Env, Error, Http, Limits, Listener,
+    ListenerSettings, Modules, Overrides, Rbac, Section, Settings, Workers, host::Host,
+    modules::Sections, place::Place, ports, written, written::Written,
 };
-use crate::supervisor::Manifest;
+use crate::{builtin::exec, supervisor::Manifest};
 
 /// Checks a document as a whole.
 pub(super) struct Check<'a> {
@@ -26,23 +27,67 @@ impl Check<'_> {
     pub(super) fn run(&self, file: Option<PathBuf>) -> Result<Settings, Error> {
         let mut written: Written = self.document.read()?;
         self.overrides.apply(&mut written);
-        let data_dir = match &self.overrides.data_dir {
-            Some(path) => absolute(path),
-            None => self.path(written.data_dir.as_deref().unwrap_or(Path::new("data"))),
-        };
+        let bus = self.bus(&written.listen.bus)?;
+        let http = self.http(&written.listen.http)?;
+        let stream = self.stream(&written.listen.stream)?;
+        let listeners = self.more(&written.listen.more)?;
+        self.refuse_shared_ports(&bus, &http.listener, &stream, &listeners)?;
+        let grace_ms = self.within(
+            "registration_namespace_grace_ms",
+            written.registration_namespace_grace_ms,
+            0,
+            DAY_MS,
+        )?;
+        let (program, watches) = self.exec(&written.exec)?;
         Ok(Settings {
             file,
             base: absolute(self.base),
-            bus: self.bus(&written.listen.bus)?,
-            http: self.http(&written.listen.http)?,
-            data_dir,
+            bus,
+            bus_access: Access {
+                rbac: None,
+                middleware_function_id: None,
+                handshake_timeout: Duration::from_millis(written::handshake_timeout_ms()),
+            },
+            listeners,
+            http,
+            stream,
+            data_dir: self.data_dir(written.data_dir.as_deref()),
             limits: self.limits(&written)?,
             log: written.log.clone(),
-            workers: self.workers(written)?,
+            workers: self.workers(written, program)?,
+            modules: Modules::Native(Sections {
+                document: Arc::clone(self.document),
+            }),
+            watches,
+            registration_namespace_grace: Duration::from_millis(grace_ms),
+            remarks: Vec::new(),
         })
     }
 
-    fn path(&self, path: &Path) -> PathBuf {
+    pub(super) fn data_dir(&self, written: Option<&Path>) -> PathBuf {
+        match &self.overrides.data_dir {
+            Some(path) => absolute(path),
+            None => self.path(written.unwrap_or(Path::new("data"))),
+        }
+    }
+
+    /// The project's own program, if there is one, and the files that restart it.
+    fn exec(&self, exec: &written::Exec) -> Result<(Option<Manifest>, Vec<exec::Watch>), Error> {
+        if exec.run.is_empty() && exec.watch.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        exec::check(&exec.run, &exec.watch).map_err(|fault| {
+            let key = match fault {
+                exec::Fault::NoCommand => "exec.run".to_owned(),
+                exec::Fault::Glob(index, _) => format!("exec.watch.{index}"),
+            };
+            self.document.error(&key, fault.to_string())
+        })?;
+        let (program, watch) = exec::program("exec", &exec.run, &exec.watch, &absolute(self.base));
+        Ok((Some(program), watch.into_iter().collect()))
+    }
+
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
         absolute(&self.base.join(path))
     }
 
@@ -56,6 +101,89 @@ impl Check<'_> {
             origins: bus.origins.clone(),
             hosts: bus.hosts.clone(),
         })
+    }
+
+    fn stream(&self, stream: &written::Stream) -> Result<Listener, Error> {
+        let host = self.host("listen.stream", &stream.host, stream.auth)?;
+        self.origins("listen.stream", &stream.origins)?;
+        self.hosts("listen.stream", &stream.hosts)?;
+        Ok(Listener {
+            address: SocketAddr::new(host, stream.port),
+            auth: stream.auth,
+            origins: stream.origins.clone(),
+            hosts: stream.hosts.clone(),
+        })
+    }
+
+    fn more(&self, more: &[written::More]) -> Result<Vec<ListenerSettings>, Error> {
+        let listeners = more.iter().enumerate();
+        listeners
+            .map(|(index, listener)| self.listener(index, listener))
+            .collect()
+    }
+
+    fn listener(&self, index: usize, more: &written::More) -> Result<ListenerSettings, Error> {
+        let section = format!("listen.more.{index}");
+        let place = Place::root(self.document).at("listen").at("more").item(index);
+        let handshake_timeout_ms = self.within(
+            &format!("{section}.handshake_timeout_ms"),
+            more.handshake_timeout_ms,
+            1,
+            600_000,
+        )?;
+        let access = Access {
+            rbac: Rbac::read(&place.at("rbac"))?,
+            middleware_function_id: more.middleware_function_id.clone(),
+            handshake_timeout: Duration::from_millis(handshake_timeout_ms),
+        };
+        // Where a function decides who comes in, no token is needed to be open to others.
+        let who = match access.asks_who() {
+            true => Auth::Token,
+            false => more.auth,
+        };
+        let host = self.host(&section, &more.host, who)?;
+        self.origins(&section, &more.origins)?;
+        self.hosts(&section, &more.hosts)?;
+        let listener = Listener {
+            address: SocketAddr::new(host, more.port),
+            auth: more.auth,
+            origins: more.origins.clone(),
+            hosts: more.hosts.clone(),
+        };
+        Ok(ListenerSettings { listener, access })
+    }
+
+    fn refuse_shared_ports(
+        &self,
+        bus: &Listener,
+        http: &Listener,
+        stream: &Listener,
+        more: &[ListenerSettings],
+    ) -> Result<(), Error> {
+        let fixed = [
+            ("listen.bus", bus.address),
+            ("listen.http", http.address),
+            ("listen.stream", stream.address),
+        ];
+        let fixed = fixed.map(|(key, address)| (key.to_owned(), address));
+        let more = more.iter().enumerate();
+        let more = more.map(|(index, more)| {
+            (format!("listen.more.{index}"), more.listener.address)
+        });
+        let all: Vec<(String, SocketAddr)> = fixed.into_iter().chain(more).collect();
+        match ports::shared(&all) {
+            None => Ok(()),
+            Some((earlier, later)) => {
+                let message = format!(
+                    "{} is the port of `{}` too; choose another",
+                    all[later].1.port(),
+                    all[earlier].0
+                );
+                Err(self
+                    .document
+                    .error(&format!("{}.port", all[later].0), message))
+            }
+        }
     }
 
     fn http(&self, http: &written::Http) -> Result<Http, Error> {
@@ -83,13 +211,9 @@ impl Check<'_> {
     }
 
     fn host(&self, section: &str, host: &str, auth: Auth) -> Result<IpAddr, Error> {
-        let address = match host {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            other => other.parse().map_err(|_| {
-                let message = format!("`{other}` is no IP address; expected one such as 127.0.0.1, ::1 or 0.0.0.0, or localhost");
-                self.document.error(&format!("{section}.host"), message)
-            })?,
-        };
+        let Host(address) = host.parse().map_err(|message: String| {
+            self.document.error(&format!("{section}.host"), message)
+        })?;
         if auth == Auth::None && !address.is_loopback() {
             let message = format!(
                 "`none` lets anybody who can reach {address} run your functions, so it is accepted on loopback only; \
@@ -164,7 +288,7 @@ impl Check<'_> {
         ))
     }
 
-    fn workers(&self, written: Written) -> Result<Workers, Error> {
+    fn workers(&self, written: Written, program: Option<Manifest>) -> Result<Workers, Error> {
         let stop_timeout_ms = self.within(
             "workers.stop_timeout_ms",
             written.workers.stop_timeout_ms,
@@ -179,6 +303,7 @@ impl Check<'_> {
         )?;
         let mut builtin = self.builtin(&written)?;
         let mut processes = self.processes(&written.workers.dirs)?;
+        processes.extend(program);
         self.refuse_unknown(&builtin, &processes)?;
         builtin.retain(|worker| self.overrides.wants(&worker.name));
         processes.retain(|worker| self.overrides.wants(&worker.name));
@@ -244,7 +369,7 @@ impl Check<'_> {
     }
 
     /// A misspelt `--only` would otherwise start nothing and say nothing.
-    fn refuse_unknown(&self, builtin: &[Builtin], processes: &[Manifest]) -> Result<(), Error> {
+    pub(super) fn refuse_unknown(&self, builtin: &[Builtin], processes: &[Manifest]) -> Result<(), Error> {
         let known: Vec<&str> = builtin
             .iter()
             .map(|worker| worker.name.as_str())
@@ -269,9 +394,9 @@ impl Check<'_> {
 }
 
 /// Milliseconds of a day, the longest any request may take.
-const DAY_MS: u64 = 86_400_000;
+pub(super) const DAY_MS: u64 = 86_400_000;
 
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     // It fails for an empty path and when there is no current directory; then nothing is lost.
     std::path::absolute(path).map_or_else(|_| path.to_owned(), tidy)
 }

@@ -91,7 +91,7 @@ fn modules(root: &Place<'_>, env: &dyn Env) -> Result<Modules, Error> {
         queue: None,
         pubsub: None,
         cron: None,
-        observability: observability::read(None, root, env)?,
+        observability: observability::read(None, env)?,
         http_functions: None,
         bridge: None,
         exec: Vec::new(),
@@ -134,7 +134,7 @@ impl Modules {
             Some(Kind::Pubsub) => self.pubsub = Some(pubsub::read(place)?),
             Some(Kind::Cron) => self.cron = Some(cron::read(place)?),
             Some(Kind::Observability) => {
-                self.observability = observability::read(Some(place), &entry.place, env)?;
+                self.observability = observability::read(Some(place), env)?;
             }
             Some(Kind::HttpFunctions) => self.http_functions = Some(http_functions::read(place)?),
             Some(Kind::Bridge) => self.bridge = Some(bridge::read(place, env)?),

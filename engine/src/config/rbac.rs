@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use agentos_core::policy::{Exposure, MetadataRule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -114,12 +115,27 @@ impl ExposeFilter {
             }
         }
         // It would expose everything, which nobody writes by leaving something out.
-        let says_nothing =
-            filter.pattern.is_none() && filter.namespace.is_none() && filter.metadata.is_empty();
-        if says_nothing {
-            return Err(format!("a filter that says nothing; {FORMS}"));
+        if filter.pattern.is_none() && filter.metadata.is_empty() {
+            return Err(format!("a filter that names no functions; {FORMS}"));
         }
         Ok(filter)
+    }
+
+    /// The filter in the policy's words.
+    pub fn exposure(&self) -> Exposure {
+        let rule = |wanted: &MetadataMatch| match wanted {
+            MetadataMatch::Exact(value) => MetadataRule::Is(value.clone()),
+            MetadataMatch::Glob(glob) => MetadataRule::Like(glob.clone()),
+        };
+        Exposure {
+            pattern: self.pattern.clone(),
+            namespace: self.namespace.clone(),
+            metadata: self
+                .metadata
+                .iter()
+                .map(|(key, wanted)| (key.clone(), rule(wanted)))
+                .collect(),
+        }
     }
 }
 
@@ -174,8 +190,9 @@ mod tests {
     fn refuses_what_would_expose_by_mistake() {
         for (written, part) in [
             (json!("api::*"), "match(\"api::*\") is this one function"),
-            (json!({}), "says nothing"),
-            (json!({"metadata": {}}), "says nothing"),
+            (json!({}), "names no functions"),
+            (json!({"metadata": {}}), "names no functions"),
+            (json!({"namespace": "eu"}), "names no functions"),
             (json!({"macth": "a"}), "unknown field `macth`"),
             (json!({"match": 1}), "`match` is a text"),
             (json!(1), "expected match("),

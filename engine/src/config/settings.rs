@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Document, Error};
-use crate::supervisor::Manifest;
+use super::{Document, Error, Modules, Rbac, Remark};
+use crate::{builtin::exec, supervisor::Manifest};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -19,13 +19,59 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// What relative paths in the file are relative to. Absolute.
     pub base: PathBuf,
+    /// Where workers come in, and the address that worker processes are told.
     pub bus: Listener,
+    /// What holds for those who come in there.
+    pub bus_access: Access,
+    /// Further places where workers come in.
+    pub listeners: Vec<ListenerSettings>,
     pub http: Http,
+    /// Where clients of streams come in.
+    pub stream: Listener,
     /// Absolute.
     pub data_dir: PathBuf,
     pub workers: Workers,
+    /// Which built-ins run, and what each is asked for.
+    pub modules: Modules,
+    /// Files whose changes restart a process.
+    pub watches: Vec<exec::Watch>,
+    /// How long a worker that comes back may take until its namespace is given to another.
+    pub registration_namespace_grace: Duration,
     pub limits: Limits,
     pub log: Log,
+    /// What a person should know about the file.
+    pub remarks: Vec<Remark>,
+}
+
+/// A listener for workers besides the bus.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ListenerSettings {
+    pub listener: Listener,
+    pub access: Access,
+}
+
+/// What holds for those who come in through a listener for workers, once they are in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Access {
+    /// Without it everything is allowed.
+    pub rbac: Option<Rbac>,
+    /// Called in place of every function.
+    pub middleware_function_id: Option<String>,
+    pub handshake_timeout: Duration,
+}
+
+impl Access {
+    /// Is there anything to enforce?
+    pub fn is_open(&self) -> bool {
+        self.rbac.is_none() && self.middleware_function_id.is_none()
+    }
+
+    /// Does a function decide who comes in?
+    pub fn asks_who(&self) -> bool {
+        self.rbac
+            .as_ref()
+            .is_some_and(|rbac| rbac.auth_function_id.is_some())
+    }
 }
 
 /// One address to listen on, and who may come in.
@@ -143,7 +189,7 @@ impl Default for Log {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Error,
@@ -165,7 +211,7 @@ impl Level {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     Text,

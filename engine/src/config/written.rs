@@ -6,8 +6,11 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Auth, Limits, Log};
 
+/// How long a worker that comes back may take until its namespace is given to another.
+const GRACE_MS: u64 = 100;
+
 /// The whole file. Every key may be left out.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Written {
     pub(super) listen: Listen,
@@ -22,8 +25,56 @@ pub(super) struct Written {
     pub(super) _llm: IgnoredAny,
     #[serde(rename = "memory")]
     pub(super) _memory: IgnoredAny,
+    // The built-ins' own sections, likewise; see [`super::Modules`].
+    #[serde(rename = "state")]
+    pub(super) _state: IgnoredAny,
+    #[serde(rename = "queue")]
+    pub(super) _queue: IgnoredAny,
+    #[serde(rename = "stream")]
+    pub(super) _stream: IgnoredAny,
+    #[serde(rename = "pubsub")]
+    pub(super) _pubsub: IgnoredAny,
+    #[serde(rename = "cron")]
+    pub(super) _cron: IgnoredAny,
+    #[serde(rename = "observe")]
+    pub(super) _observe: IgnoredAny,
+    #[serde(rename = "http_functions")]
+    pub(super) _http_functions: IgnoredAny,
+    #[serde(rename = "bridge")]
+    pub(super) _bridge: IgnoredAny,
+    #[serde(rename = "configuration")]
+    pub(super) _configuration: IgnoredAny,
+    pub(super) exec: Exec,
+    pub(super) registration_namespace_grace_ms: u64,
     pub(super) limits: Limits,
     pub(super) log: Log,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Written {
+            listen: Listen::default(),
+            data_dir: None,
+            workers: Workers::default(),
+            _agent: IgnoredAny,
+            _api: IgnoredAny,
+            _llm: IgnoredAny,
+            _memory: IgnoredAny,
+            _state: IgnoredAny,
+            _queue: IgnoredAny,
+            _stream: IgnoredAny,
+            _pubsub: IgnoredAny,
+            _cron: IgnoredAny,
+            _observe: IgnoredAny,
+            _http_functions: IgnoredAny,
+            _bridge: IgnoredAny,
+            _configuration: IgnoredAny,
+            exec: Exec::default(),
+            registration_namespace_grace_ms: GRACE_MS,
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +82,58 @@ pub(super) struct Written {
 pub(super) struct Listen {
     pub(super) bus: Bus,
     pub(super) http: Http,
+    pub(super) stream: Stream,
+    pub(super) more: Vec<More>,
+}
+
+/// Where clients of streams come in.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Stream {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) auth: Auth,
+    pub(super) origins: Vec<String>,
+    pub(super) hosts: Vec<String>,
+}
+
+/// A listener for workers besides the bus, with rules of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct More {
+    #[serde(default = "loopback")]
+    pub(super) host: String,
+    pub(super) port: u16,
+    #[serde(default)]
+    pub(super) auth: Auth,
+    #[serde(default)]
+    pub(super) origins: Vec<String>,
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) middleware_function_id: Option<String>,
+    #[serde(default = "handshake_timeout_ms")]
+    pub(super) handshake_timeout_ms: u64,
+    // Read by its own type; see [`super::Rbac`].
+    #[serde(default, rename = "rbac")]
+    pub(super) _rbac: IgnoredAny,
+}
+
+/// Programs of the project that run beside the engine.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Exec {
+    pub(super) run: Vec<String>,
+    pub(super) watch: Vec<String>,
+}
+
+fn loopback() -> String {
+    LOOPBACK.to_owned()
+}
+
+/// As long as iii gives its workers.
+pub(super) fn handshake_timeout_ms() -> u64 {
+    10_000
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +176,18 @@ impl Default for Bus {
         Bus {
             host: LOOPBACK.into(),
             port: 49134,
+            auth: Auth::Token,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream {
+            host: LOOPBACK.into(),
+            port: 3112,
             auth: Auth::Token,
             origins: Vec::new(),
             hosts: Vec::new(),

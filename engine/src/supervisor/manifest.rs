@@ -33,6 +33,8 @@ pub struct Manifest {
     pub requires: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub restart: Restart,
+    /// It may come to an end: one without a fault is not started again.
+    pub ends: bool,
 }
 
 /// What a worker is written in; decides which programs it needs.
@@ -154,6 +156,7 @@ impl Manifest {
             requires,
             env,
             restart,
+            ends: false,
         }
     }
 

@@ -197,6 +197,11 @@ impl Unit {
         };
         let exit = process.wait().await;
         self.process = None;
+        if self.manifest.ends && exit.success() {
+            self.lock().pid = None;
+            self.report(State::Stopped, What::Stopped);
+            return Step::Idle;
+        }
         self.ended(exit.how)
     }
 

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Error, place::Place};
+use crate::{
+    builtin::exec::{self, Fault},
+    config::{Error, place::Place},
+};
 
 /// What one `iii-exec` is asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
@@ -15,8 +18,13 @@ pub struct Exec {
 }
 
 pub(super) fn read(place: &Place<'_>) -> Result<Exec, Error> {
-    let exec: Exec = place.read()?;
-    crate::builtin::exec::check(&exec.exec, &exec.watch)
-        .map_err(|(key, message)| place.at(key).error(message))?;
-    Ok(exec)
+    let written: Exec = place.read()?;
+    exec::check(&written.exec, &written.watch).map_err(|fault| {
+        let place = match fault {
+            Fault::NoCommand => place.at("exec"),
+            Fault::Glob(index, _) => place.at("watch").item(index),
+        };
+        place.error(fault.to_string())
+    })?;
+    Ok(written)
 }

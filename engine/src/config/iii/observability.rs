@@ -179,13 +179,8 @@ impl Default for TraceStorage {
     }
 }
 
-/// Reads the block at `config`; `None` when the module is not listed. Faults of the environment
-/// are told at `module`.
-pub(super) fn read(
-    config: Option<&Place<'_>>,
-    module: &Place<'_>,
-    env: &dyn Env,
-) -> Result<Observability, Error> {
+/// Reads the block at `config`; `None` when the module is not listed.
+pub(super) fn read(config: Option<&Place<'_>>, env: &dyn Env) -> Result<Observability, Error> {
     let block = config.filter(|config| config.says_something());
     let keys: Keys = match block {
         Some(config) => config.read()?,
@@ -194,8 +189,5 @@ pub(super) fn read(
     if let Some(config) = block {
         keys.check(config)?;
     }
-    let keys = keys
-        .with_env(env)
-        .map_err(|message| module.error(message))?;
-    Ok(keys.resolved(block.is_some()))
+    Ok(keys.with_env(env).resolved(block.is_some()))
 }

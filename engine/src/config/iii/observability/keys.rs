@@ -1,7 +1,5 @@
 //! The keys of `iii-observability` as they may be written, and what stands in for those that are not.
 
-use std::str::FromStr;
-
 use serde::Deserialize;
 
 use super::{
@@ -74,29 +72,38 @@ impl Keys {
             .collect()
     }
 
-    /// With what the environment says where the file says nothing.
-    pub(super) fn with_env(mut self, env: &dyn Env) -> Result<Self, String> {
+    /// With what the environment says where the file says nothing. These variables are everybody's,
+    /// so a value that means nothing here is none.
+    pub(super) fn with_env(mut self, env: &dyn Env) -> Self {
         let text = |name: &str| env.var(name).filter(|value| !value.is_empty());
-        or(&mut self.enabled, || flag(env, "OTEL_ENABLED"))?;
+        let flag = |name| choice(text(name), &[("true", true), ("1", true), ("false", false), ("0", false)]);
+        let number = |name| text(name)?.parse().ok().filter(|number: &u64| *number > 0);
+        let share = |name| text(name)?.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+        self.enabled = self.enabled.or_else(|| flag("OTEL_ENABLED"));
         self.service_name = self.service_name.or_else(|| text("OTEL_SERVICE_NAME"));
         self.service_version = self.service_version.or_else(|| text("SERVICE_VERSION"));
         self.service_namespace = self.service_namespace.or_else(|| text("SERVICE_NAMESPACE"));
         self.endpoint = self.endpoint.or_else(|| text("OTEL_EXPORTER_OTLP_ENDPOINT"));
-        or(&mut self.exporter, || {
-            choice(env, "OTEL_EXPORTER_TYPE", &[("memory", Exporter::Memory), ("otlp", Exporter::Otlp), ("both", Exporter::Both)])
-        })?;
-        or(&mut self.sampling_ratio, || share(env, "OTEL_TRACES_SAMPLER_ARG"))?;
-        or(&mut self.memory_max_spans, || number(env, "OTEL_MEMORY_MAX_SPANS"))?;
-        or(&mut self.metrics_enabled, || flag(env, "OTEL_METRICS_ENABLED"))?;
-        or(&mut self.metrics_exporter, || {
-            choice(env, "OTEL_METRICS_EXPORTER", &[("memory", MetricsExporter::Memory), ("otlp", MetricsExporter::Otlp)])
-        })?;
-        or(&mut self.metrics_retention_seconds, || number(env, "OTEL_METRICS_RETENTION_SECONDS"))?;
-        or(&mut self.metrics_max_count, || number(env, "OTEL_METRICS_MAX_COUNT"))?;
-        or(&mut self.logs_exporter, || {
-            choice(env, "OTEL_LOGS_EXPORTER", &[("memory", LogsExporter::Memory), ("otlp", LogsExporter::Otlp), ("both", LogsExporter::Both)])
-        })?;
-        Ok(self)
+        self.exporter = self.exporter.or_else(|| {
+            let known = [("memory", Exporter::Memory), ("otlp", Exporter::Otlp), ("both", Exporter::Both)];
+            choice(text("OTEL_EXPORTER_TYPE"), &known)
+        });
+        self.sampling_ratio = self.sampling_ratio.or_else(|| share("OTEL_TRACES_SAMPLER_ARG"));
+        self.memory_max_spans = self.memory_max_spans.or_else(|| number("OTEL_MEMORY_MAX_SPANS"));
+        self.metrics_enabled = self.metrics_enabled.or_else(|| flag("OTEL_METRICS_ENABLED"));
+        self.metrics_exporter = self.metrics_exporter.or_else(|| {
+            let known = [("memory", MetricsExporter::Memory), ("otlp", MetricsExporter::Otlp)];
+            choice(text("OTEL_METRICS_EXPORTER"), &known)
+        });
+        self.metrics_retention_seconds = self
+            .metrics_retention_seconds
+            .or_else(|| number("OTEL_METRICS_RETENTION_SECONDS"));
+        self.metrics_max_count = self.metrics_max_count.or_else(|| number("OTEL_METRICS_MAX_COUNT"));
+        self.logs_exporter = self.logs_exporter.or_else(|| {
+            let known = [("memory", LogsExporter::Memory), ("otlp", LogsExporter::Otlp), ("both", LogsExporter::Both)];
+            choice(text("OTEL_LOGS_EXPORTER"), &known)
+        });
+        self
     }
 
     /// With the defaults, which differ between a module without a block and one with it.
@@ -156,64 +163,8 @@ fn check_alert(place: &Place<'_>, alert: &Alert) -> Result<(), Error> {
     place.within("window_seconds", alert.window_seconds, 1..=86_400)
 }
 
-fn or<T>(
-    key: &mut Option<T>,
-    other: impl FnOnce() -> Result<Option<T>, String>,
-) -> Result<(), String> {
-    if key.is_none() {
-        *key = other()?;
-    }
-    Ok(())
-}
-
-fn choice<T: Copy>(
-    env: &dyn Env,
-    name: &str,
-    known: &[(&str, T)],
-) -> Result<Option<T>, String> {
-    let Some(value) = env.var(name).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    match known.iter().find(|(word, _)| *word == value) {
-        Some((_, meant)) => Ok(Some(*meant)),
-        None => {
-            let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-            Err(format!(
-                "the environment variable {name} is `{value}`; expected one of {}",
-                words.join(", ")
-            ))
-        }
-    }
-}
-
-fn flag(env: &dyn Env, name: &str) -> Result<Option<bool>, String> {
-    let known = [("true", true), ("1", true), ("false", false), ("0", false)];
-    choice(env, name, &known)
-}
-
-fn number(env: &dyn Env, name: &str) -> Result<Option<u64>, String> {
-    parsed(env, name, "a whole number", |number: &u64| *number > 0)
-}
-
-fn share(env: &dyn Env, name: &str) -> Result<Option<f64>, String> {
-    parsed(env, name, "a number from 0 to 1", |share: &f64| {
-        (0.0..=1.0).contains(share)
-    })
-}
-
-fn parsed<T: FromStr>(
-    env: &dyn Env,
-    name: &str,
-    expected: &str,
-    fits: impl Fn(&T) -> bool,
-) -> Result<Option<T>, String> {
-    let Some(value) = env.var(name).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    match value.parse().ok().filter(fits) {
-        Some(meant) => Ok(Some(meant)),
-        None => Err(format!(
-            "the environment variable {name} is `{value}`; expected {expected}"
-        )),
-    }
+fn choice<T: Copy>(value: Option<String>, known: &[(&str, T)]) -> Option<T> {
+    let value = value?;
+    let meant = known.iter().find(|(word, _)| *word == value)?;
+    Some(meant.1)
 }
