@@ -21,11 +21,13 @@ use crate::{
     Bus,
     builtin::{
         admin::Admin,
+        configuration::Configuration,
+        exec::Exec,
         http::{self, Http, Readiness},
         pubsub::{self, Pubsub},
-        state::{self, State},
+        state::State,
     },
-    config::{Auth, Settings},
+    config::{Auth, Module, ProcessEnv, Settings, iii::Store},
     listener::{Bounds, Gate, Listener},
     session::{IiiShared, LocalSession},
     storage,
@@ -85,6 +87,11 @@ pub async fn start(
     surroundings: Surroundings,
 ) -> anyhow::Result<Running> {
     let began = Instant::now();
+    // Better none than one that lets in whom the file keeps out.
+    anyhow::ensure!(
+        settings.bus_access.is_open() && settings.listeners.is_empty(),
+        "listeners with `rbac` or a middleware, and more than one listener, are not served yet"
+    );
     std::fs::create_dir_all(&settings.data_dir).with_context(|| {
         format!(
             "cannot make the data directory {}",
@@ -141,6 +148,9 @@ pub async fn start(
         env: vec![
             ("AGENTOS_URL".into(), url.clone()),
             ("AGENTOS_TOKEN".into(), token.clone()),
+            // For workers written for iii.
+            ("III_URL".into(), url.clone()),
+            ("III_TOKEN".into(), token.clone()),
             (
                 "AGENTOS_DATA_DIR".into(),
                 settings.data_dir.display().to_string(),
@@ -166,15 +176,28 @@ pub async fn start(
         json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
     );
     let mut locals = Vec::new();
-    let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 4] = [
+    let store_of = |module| match settings.modules.store(module) {
+        Store::Durable => Arc::clone(&store),
+        Store::Memory => storage::memory::open(),
+    };
+    let state = State::open(store_of(Module::State), settings.modules.state()?);
+    let configuration = Configuration::open(
+        Arc::clone(&store),
+        settings.modules.configuration()?,
+        Arc::new(ProcessEnv),
+    );
+    let builtins: [(&str, Arc<dyn Worker>); 6] = [
         ("engine", admin),
         ("state", state),
         ("http", http),
+        ("configuration", configuration),
+        ("exec", Exec::new(settings.watches.clone())),
         ("pubsub", Pubsub::new(pubsub::Config::default())),
     ];
     for (name, worker) in builtins {
-        locals.push(open(&bus, name, Trust::Engine, worker).await?);
+        if is_on(settings, name) {
+            locals.push(open(&bus, name, Trust::Engine, worker).await?);
+        }
     }
     for InProcess { name, worker } in workers {
         locals.push(open(&bus, &name, Trust::Worker, worker).await?);
@@ -206,6 +229,12 @@ pub async fn start(
         shutdown,
         deadlines,
     })
+}
+
+/// What is no module is always there.
+fn is_on(settings: &Settings, builtin: &str) -> bool {
+    let module = Module::ALL.iter().find(|module| module.name() == builtin);
+    module.is_none_or(|module| settings.modules.runs(*module))
 }
 
 async fn open(

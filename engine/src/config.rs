@@ -18,6 +18,7 @@ mod ports;
 mod rbac;
 mod remark;
 mod report;
+mod rooms;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -33,11 +34,12 @@ pub use diff::{Change, How, Part, diff};
 pub use document::Document;
 pub use env::{Env, ProcessEnv};
 pub use error::Error;
+pub(crate) use expand::expand;
 pub use host::Host;
 pub use modules::{Module, Modules, Sections};
 pub use rbac::{ExposeFilter, MetadataMatch, Rbac};
 pub use remark::{Remark, Weight};
-pub use report::{Report, report};
+pub use report::{Address, Report, report};
 pub use settings::{
     Access, Auth, Builtin, Format, Http, Level, Limits, Listener, ListenerSettings, Log, Section,
     Settings, Workers, logs_dir,
@@ -110,8 +112,10 @@ fn settings_of(
         overrides,
     };
     let file = file.map(Path::to_owned);
-    match iii::is_iii(document.root()) {
-        true => iii::settings(&check, file),
-        false => check.run(file),
-    }
+    let settings = match iii::is_iii(document.root()) {
+        true => iii::settings(&check, file)?,
+        false => check.run(file)?,
+    };
+    settings.modules.check()?;
+    Ok(settings)
 }

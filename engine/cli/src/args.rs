@@ -66,6 +66,9 @@ pub(crate) enum Verb {
     Events(Events),
     /// Show what a worker process prints
     Logs(Logs),
+    /// Look at a settings file
+    #[command(subcommand)]
+    Config(Config),
     /// Print the engine's token
     Token,
     /// Print completions for a shell
@@ -74,8 +77,8 @@ pub(crate) enum Verb {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Start {
-    /// Settings [default: config.yaml, if there is one]
-    #[arg(long, value_name = "FILE")]
+    /// Settings, in AgentOS' own form or in one of iii's [default: config.yaml, if there is one]
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Run only these workers
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "no_workers")]
@@ -100,6 +103,15 @@ pub(crate) enum Auth {
     Token,
     /// Anybody on this machine; on loopback only
     None,
+}
+
+impl From<Auth> for agentos_engine::config::Auth {
+    fn from(auth: Auth) -> Self {
+        match auth {
+            Auth::Token => Self::Token,
+            Auth::None => Self::None,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -147,6 +159,18 @@ pub(crate) enum Worker {
     },
     /// Restart a worker process
     Restart { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say what a settings file asks for, or what is wrong with it; starts nothing
+    Check {
+        /// The file, in AgentOS' own form or in one of iii's [default: config.yaml]
+        file: Option<PathBuf>,
+        /// As `start --auth`
+        #[arg(long, value_name = "HOW")]
+        auth: Option<Auth>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -2,6 +2,7 @@
 
 mod call;
 mod chat;
+mod config;
 mod events;
 mod listing;
 mod logs;
@@ -11,7 +12,7 @@ mod stop;
 use clap::CommandFactory;
 
 use crate::{
-    args::{Args, Common, Verb, Worker},
+    args::{Args, Common, Config, Verb, Worker},
     client,
     failure::Failure,
     place::Place,
@@ -32,6 +33,7 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Chat(chat) => chat::run(chat, common, screen).await,
         Verb::Events(events) => events::run(events, common, screen).await,
         Verb::Logs(logs) => logs::run(logs, common, screen).await,
+        Verb::Config(Config::Check { file, auth }) => config::check(file, auth, common, screen),
         Verb::Token => token(common, screen),
         Verb::Completions { shell } => {
             let mut text = Vec::new();

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use agentos_engine::{
     boot::{self, Running, Surroundings},
-    config::{self, Env, Overrides, ProcessEnv, Settings},
+    config::{self, Env, Overrides, ProcessEnv, Settings, Weight},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    args::{Auth, Common, Start},
+    args::{Common, Start},
     failure::{FAILED, Failure},
     place::engines_dir,
     screen::Screen,
@@ -30,6 +30,11 @@ pub(crate) async fn run(start: Start, common: &Common, screen: &Screen) -> Resul
     let settings = read_settings(&start, common)?;
     let progress = Progress::new(*screen);
     telemetry::set_up(&settings.log, progress.lines());
+    for remark in &settings.remarks {
+        if remark.weight == Weight::Warning {
+            tracing::warn!("{remark}");
+        }
+    }
     let workers = workers::in_process(&settings, &ProcessEnv)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let surroundings = Surroundings {
@@ -64,15 +69,11 @@ fn raise_descriptor_limit() {
 }
 
 fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {
-    let auth = start.auth.map(|auth| match auth {
-        Auth::Token => config::Auth::Token,
-        Auth::None => config::Auth::None,
-    });
     let overrides = Overrides {
         data_dir: common.data_dir.clone(),
         bus_port: start.bus_port,
         http_port: start.http_port,
-        auth,
+        auth: start.auth.map(Into::into),
         only: start.only.clone(),
         no_workers: start.no_workers,
     };

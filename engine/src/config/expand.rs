@@ -9,7 +9,7 @@ use super::Env;
 ///
 /// # Errors
 /// A sentence, when a variable without default is unset, or a brace is missing.
-pub(super) fn expand(text: &str, env: &dyn Env) -> Result<Option<String>, String> {
+pub(crate) fn expand(text: &str, env: &dyn Env) -> Result<Option<String>, String> {
     if !text.contains("${") {
         return Ok(None);
     }

@@ -47,8 +47,20 @@ impl<'a> Place<'a> {
         node.is_some_and(|node| !matches!(node.value, Value::Null))
     }
 
+    /// The line of what stands here, or of the nearest thing around it that does.
     pub(super) fn line(&self) -> u32 {
-        self.document.node(&self.keys).map_or(1, |node| node.line)
+        let around = (0..=self.keys.len()).rev();
+        let mut nodes = around.filter_map(|depth| self.document.node(&self.keys[..depth]));
+        nodes.next().map_or(1, |node| node.line)
+    }
+
+    pub(super) fn has_keys(&self) -> bool {
+        let node = self.document.node(&self.keys);
+        node.is_some_and(|node| matches!(node.value, Value::Map(_)))
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// What stands here as `T`; what is absent reads like an empty section.

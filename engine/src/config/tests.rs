@@ -93,7 +93,7 @@ fn faults_name_line_key_and_what_would_be_right() {
     );
     check(
         "workers: [a]\n",
-        "1: `workers`: invalid type: sequence, expected keys with values",
+        "1: `workers.0`: expected an entry of a file of iii, for instance `- name: iii-http`; in AgentOS' own form `workers` is no list, it has keys such as `builtin` and `dirs`",
     );
     check(
         "listen:\n  http:\n    timeout_ms: 0\n",
@@ -112,6 +112,26 @@ fn faults_name_line_key_and_what_would_be_right() {
         "2: `workers.dirs.0`: /etc/agentos/nowhere has no worker.yaml; expected the folder of a worker",
     );
     check(
+        "listen:\n  more:\n    - { host: 0.0.0.0 }\n",
+        "3: `listen.more.0`: missing field `port`",
+    );
+    check(
+        "listen:\n  more:\n    - { port: 5, host: 0.0.0.0, auth: none }\n",
+        "3: `listen.more.0.auth`: `none` lets anybody who can reach 0.0.0.0 run your functions, so it is accepted on loopback only; use `auth: token`, or `host: 127.0.0.1`",
+    );
+    check(
+        "listen:\n  more:\n    - port: 3111\n",
+        "3: `listen.more.0.port`: 3111 is the port of `listen.http` too; choose another",
+    );
+    check(
+        "exec:\n  run: [a]\n  watch:\n    - ../b\n",
+        "4: `exec.watch.0`: expected a glob below this folder, for instance src/**/*.ts: it leads out of the folder",
+    );
+    check(
+        "state:\n  value_max: 5\n",
+        "2: `state.value_max`: unknown field `value_max`, expected one of `scope_bytes_max`, `key_bytes_max`, `value_bytes_max`, `list_bytes_max`, `writes_per_key_max`, `events_per_trigger_max`, `triggers_enabled`, `sweep_interval_ms`",
+    );
+    check(
         "data_dir: ${MISSING}\n",
         "1: the environment variable MISSING is not set; set it, or give a default: ${MISSING:default}",
     );
@@ -119,6 +139,91 @@ fn faults_name_line_key_and_what_would_be_right() {
         "listen:\n  bus:\n    port: '${TOKEN_LIKE}x'\n",
         "3: `listen.bus.port`: invalid value: the text of a variable, expected a whole number from 0 to 65535",
     );
+}
+
+#[test]
+fn more_listeners_have_rules_of_their_own() {
+    let settings = read(
+        "listen:\n  more:\n  - port: 5\n  - host: 0.0.0.0\n    port: 6\n    auth: none\n    middleware_function_id: m\n    \
+         rbac: { auth_function_id: a, expose_functions: [match(\"api::*\")] }\n\
+         exec: { run: [make], watch: ['**/*.c'] }\nregistration_namespace_grace_ms: 7\n",
+    )
+    .unwrap();
+    let [one, other] = &settings.listeners[..] else {
+        panic!("two listeners");
+    };
+    assert_eq!(one.listener.address.to_string(), "127.0.0.1:5");
+    assert!(one.access.is_open() && one.listener.auth == Auth::Token);
+    assert_eq!(other.listener.address.to_string(), "0.0.0.0:6");
+    assert!(other.access.asks_who() && other.listener.auth == Auth::None);
+    let rbac = other.access.rbac.as_ref().unwrap();
+    let exposure = rbac.expose_functions[0].exposure();
+    assert_eq!(exposure.pattern.as_deref(), Some("api::*"));
+    assert_eq!(settings.registration_namespace_grace, Duration::from_millis(7));
+    assert_eq!(settings.workers.processes[0].name, "exec");
+    assert_eq!(settings.watches[0].globs, ["**/*.c"]);
+}
+
+#[test]
+fn differences_are_told_part_by_part() {
+    let check = |old: &str, new: &str, expect: &[(&str, How)]| {
+        let changes = diff(&read(old).unwrap(), &read(new).unwrap());
+        let found: Vec<(String, How)> = changes
+            .iter()
+            .map(|change| (change.part.to_string(), change.how))
+            .collect();
+        let expect: Vec<(String, How)> = expect
+            .iter()
+            .map(|(part, how)| ((*part).to_owned(), *how))
+            .collect();
+        assert_eq!(found, expect, "{old} -> {new}");
+    };
+    use How::{Added, Changed, Removed};
+    check("", "# remark\nqueue: {}\n", &[("queue", Changed)]);
+    check("queue: { a: 1 }", "queue:\n  a: 1\n", &[]);
+    check("", "state: { key_bytes_max: 5 }", &[("state", Changed)]);
+    check("", "bridge: { url: ws://a }", &[("bridge", Added)]);
+    check(
+        "listen: { more: [{ port: 5 }, { port: 6 }] }",
+        "listen: { more: [{ port: 7 }, { port: 6, rbac: {} }] }",
+        &[
+            ("the listener 127.0.0.1:5", Removed),
+            ("the listener 127.0.0.1:6", Changed),
+            ("the listener 127.0.0.1:7", Added),
+        ],
+    );
+    check(
+        "workers: { builtin: [api, llm] }",
+        "workers: { builtin: [llm, agent] }\nllm: { a: 1 }",
+        &[
+            ("the worker api", Removed),
+            ("the worker llm", Changed),
+            ("the worker agent", Added),
+        ],
+    );
+    check(
+        "exec: { run: [a] }",
+        "exec: { run: [b], watch: ['*.c'] }",
+        &[("the worker exec", Changed), ("watched files", Changed)],
+    );
+    check("", "listen: { http: { timeout_ms: 5 } }", &[("http", Changed)]);
+    check("", "listen: { bus: { port: 5 } }", &[("the bus", Changed)]);
+    check(
+        "",
+        "data_dir: x\nlog: { level: debug }\nregistration_namespace_grace_ms: 1\n",
+        &[
+            ("log", Changed),
+            ("registration_namespace_grace_ms", Changed),
+            ("data_dir, limits or the supervision of workers", Changed),
+        ],
+    );
+    check(
+        "workers: [{ name: iii-state }, { name: iii-cron }]",
+        "workers: [{ name: iii-state, config: { triggers_enabled: false } }, { name: iii-queue }]",
+        &[("cron", Removed), ("state", Changed), ("queue", Added)],
+    );
+    let restarts = diff(&read("").unwrap(), &read("data_dir: x").unwrap());
+    assert!(restarts.iter().all(Change::needs_restart));
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn help_names_every_verb_and_the_exit_codes() {
         "worker",
         "chat",
         "logs",
+        "config",
         "token",
         "completions",
     ] {
@@ -76,7 +77,7 @@ fn wrong_settings_exit_with_2_before_anything_starts() {
     check(
         "listen:\n  bsu: {}\n",
         &[],
-        "config.yaml:2: `listen.bsu`: unknown field `bsu`, expected `bus` or `http`",
+        "config.yaml:2: `listen.bsu`: unknown field `bsu`, expected one of `bus`, `http`, `stream`, `more`",
     );
     check(
         "memory:\n  limit_max: many\n",

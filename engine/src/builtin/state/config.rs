@@ -16,6 +16,8 @@ pub struct Config {
     pub writes_per_key_max: usize,
     /// Events that may wait for one trigger's condition; more are dropped, with a warning.
     pub events_per_trigger_max: usize,
+    /// Whether writes fire triggers.
+    pub triggers_enabled: bool,
     /// How often values past their `ttl_ms` are looked for. Readers never see them anyway.
     pub sweep_interval_ms: u64,
 }
@@ -29,6 +31,7 @@ impl Default for Config {
             list_bytes_max: 32 << 20,
             writes_per_key_max: 1024,
             events_per_trigger_max: 1024,
+            triggers_enabled: true,
             sweep_interval_ms: 1000,
         }
     }

@@ -29,6 +29,7 @@ pub(super) struct Happening {
 pub(super) struct Events {
     bindings: RwLock<Bindings>,
     queue_max: usize,
+    is_on: bool,
 }
 
 /// Bindings by the scope they name; those under `None` hear of all scopes.
@@ -44,15 +45,19 @@ struct Binding {
 }
 
 impl Events {
-    pub(super) fn new(queue_max: usize) -> Self {
+    pub(super) fn new(queue_max: usize, is_on: bool) -> Self {
         Events {
             bindings: RwLock::default(),
             queue_max,
+            is_on,
         }
     }
 
     /// Calls every bound function that wants to hear of `happening`.
     pub(super) fn publish(&self, bus: &Bus, happening: &Happening) {
+        if !self.is_on {
+            return;
+        }
         let wanted = self.bindings.read().matching(&happening.address);
         if wanted.is_empty() {
             return;

@@ -117,7 +117,7 @@ impl Choice {
         };
         match SERVERS.contains(&name) {
             true => format!(
-                "`{name}` is not supported; expected {expected}; {}, so leave `adapter` out",
+                "`{name}` is not supported yet; expected {expected}; {}, so leave `adapter` out",
                 self.instead
             ),
             false => format!("`{name}` is no adapter of this module; expected {expected}"),

@@ -59,6 +59,11 @@ pub(super) fn read<'a>(root: &Place<'a>) -> Result<Listed<'a>, Error> {
 }
 
 fn entry<'a>(place: Place<'a>, at: (&'static str, usize)) -> Result<Entry<'a>, Error> {
+    if !place.has_keys() {
+        return Err(place.error(
+            "expected an entry of a file of iii, for instance `- name: iii-http`; in AgentOS' own form `workers` is no list, it has keys such as `builtin` and `dirs`",
+        ));
+    }
     let written: Written = place.read()?;
     let (kind, name) = match (written.name, written.class) {
         (Some(name), None) => (Kind::of_name(&name), name),

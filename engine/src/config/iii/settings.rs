@@ -222,17 +222,20 @@ impl<'a> Reading<'a> {
                 Some(way) => format!("{way}, or "),
                 None => String::new(),
             };
-            let says = match opening.place.at("host").is_there() {
+            let place = match opening.place.is_root() {
+                true => opening.place.clone(),
+                false => opening.place.at("host"),
+            };
+            let says = match !opening.place.is_root() && place.is_there() {
                 true => "the file says",
                 false => "the default of iii is",
             };
             let message = format!(
-                "{} listens on {} alone, although {says} {}: its clients show no token, so anybody who reaches it could run every function; \
+                "{} listens on {} alone, although {says} `{}`: its clients show no token, so it would be open to everybody who reaches it; \
                  to open it, {or}start with --auth token, which clients then must show",
                 opening.name, listener.address, opening.host,
             );
-            self.remarks
-                .push(Remark::warning(&opening.place.at("host").error(message)));
+            self.remarks.push(Remark::warning(&place.error(message)));
         }
         listener
     }

@@ -248,3 +248,16 @@ async fn a_slow_condition_drops_events_and_delays_no_write() {
         "{delivered:?}"
     );
 }
+
+#[tokio::test]
+async fn triggers_can_be_switched_off() {
+    let config = Config {
+        triggers_enabled: false,
+        ..Config::default()
+    };
+    let rig = Rig::with(config).await;
+    let mut heard = listen(&rig).await;
+    bind(&rig, "t", json!({}));
+    rig.set("k", json!(1)).await;
+    silence(&mut heard).await;
+}

@@ -1,0 +1,75 @@
+//! Each built-in's own `Config`, from whichever form the file has.
+
+use super::{Error, Module, Modules, iii};
+use crate::builtin::{configuration, state};
+
+impl Modules {
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn state(&self) -> Result<state::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::State).read(),
+            Modules::Iii(modules) => Ok(modules.state.as_ref().map(Into::into).unwrap_or_default()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn configuration(&self) -> Result<configuration::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::Configuration).read(),
+            Modules::Iii(_) => Ok(configuration::Config::default()),
+        }
+    }
+
+    /// Where `module` keeps what it has.
+    pub fn store(&self, module: Module) -> iii::Store {
+        match self.adapter(module) {
+            Some(iii::Adapter::Local(store)) => *store,
+            Some(iii::Adapter::Bridge { .. }) | None => iii::Store::Durable,
+        }
+    }
+
+    /// The engine that does the work of `module` instead of this one.
+    pub fn bridged(&self, module: Module) -> Option<&str> {
+        match (self, module) {
+            (Modules::Iii(modules), Module::Pubsub) => modules.pubsub.as_ref()?.bridge_url.as_deref(),
+            (Modules::Iii(modules), Module::Configuration) => modules.configuration.bridge_url.as_deref(),
+            _ => match self.adapter(module)? {
+                iii::Adapter::Bridge { url } => Some(url),
+                iii::Adapter::Local(_) => None,
+            },
+        }
+    }
+
+    fn adapter(&self, module: Module) -> Option<&iii::Adapter> {
+        let Modules::Iii(modules) = self else {
+            return None;
+        };
+        match module {
+            Module::State => modules.state.as_ref().map(|state| &state.adapter),
+            Module::Stream => modules.stream.as_ref().map(|stream| &stream.adapter),
+            Module::Queue => modules.queue.as_ref().map(|queue| &queue.adapter),
+            _ => None,
+        }
+    }
+
+    /// Reads every section, so that what is wrong is known before anything starts.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.state()?;
+        self.configuration()?;
+        Ok(())
+    }
+}
+
+impl From<&iii::State> for state::Config {
+    fn from(asked: &iii::State) -> Self {
+        let own = state::Config::default();
+        let value_bytes_max = asked.max_value_bytes.map(|bytes| bytes as usize);
+        state::Config {
+            value_bytes_max: value_bytes_max.unwrap_or(own.value_bytes_max),
+            triggers_enabled: asked.triggers_enabled,
+            ..own
+        }
+    }
+}
