@@ -6,6 +6,7 @@
 mod calls;
 mod chat;
 mod clients;
+mod config;
 mod durable;
 mod harness;
 mod http;
