@@ -190,7 +190,9 @@ fn entries(folder: &Path) -> impl Iterator<Item = std::fs::DirEntry> {
 }
 
 fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    entries(folder).map(|entry| entry.path()).filter(|path| path.is_file())
+    entries(folder)
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
 }
 
 #[cfg(test)]

@@ -64,7 +64,9 @@ async fn every_form_of_iii_starts_an_engine_for_clients_without_a_token() -> Res
         let get = json!({ "scope": "s", "key": "k" });
         assert_eq!(result_of(&mut client, "state::get", get).await?, json!(1));
         // The listener that the file does not name would be open to all in iii.
-        let told = engine.log().contains("iii-worker-manager listens on 127.0.0.1");
+        let told = engine
+            .log()
+            .contains("iii-worker-manager listens on 127.0.0.1");
         assert_eq!(told, warns, "{config}\n{}", engine.log());
     }
     Ok(())
@@ -187,7 +189,10 @@ fn config_check_says_what_was_understood_or_what_is_wrong() -> Result<()> {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
     write("iii.yaml", &format!("{WORKERS}  - name: mailer\n"))?;
     write("own.yaml", "listen: { more: [{ port: 5 }] }\n")?;
-    write("wrong.yaml", "workers:\n  - name: iii-http\n    config: { prot: 1 }\n")?;
+    write(
+        "wrong.yaml",
+        "workers:\n  - name: iii-http\n    config: { prot: 1 }\n",
+    )?;
 
     let (code, out, _) = check(folder.path(), &["iii.yaml"])?;
     assert_eq!(code, Some(0));
@@ -214,6 +219,10 @@ fn config_check_says_what_was_understood_or_what_is_wrong() -> Result<()> {
         error.contains("wrong.yaml:3: `workers.0.config.prot`: unknown field `prot`"),
         "{error}"
     );
-    assert_eq!(check(folder.path(), &[])?.0, Some(2), "there is no config.yaml");
+    assert_eq!(
+        check(folder.path(), &[])?.0,
+        Some(2),
+        "there is no config.yaml"
+    );
     Ok(())
 }

@@ -67,7 +67,9 @@ impl Configuration {
                 _ => input.initial_value.unwrap_or_default(),
             },
         };
-        let is_kept = old.as_ref().is_some_and(|(_, old)| old.value == record.value);
+        let is_kept = old
+            .as_ref()
+            .is_some_and(|(_, old)| old.value == record.value);
         if !record.value.is_null() {
             match self.check(&schema, &record.value) {
                 Err(error) if is_kept => {
@@ -84,7 +86,14 @@ impl Configuration {
             }
             self.shelf.put(&input.id, version, &record).await?;
             let old_value = old.map(|old| old.value).unwrap_or_default();
-            self.tell(&bus, EventType::Registered, &input.id, &record, old_value, true);
+            self.tell(
+                &bus,
+                EventType::Registered,
+                &input.id,
+                &record,
+                old_value,
+                true,
+            );
         }
         drop(writing);
         Ok(api::Value {
@@ -107,7 +116,14 @@ impl Configuration {
             old_value: self.shown(&old),
             new_value: self.shown(&record),
         };
-        self.tell(&bus, EventType::Updated, &input.id, &record, old.value, true);
+        self.tell(
+            &bus,
+            EventType::Updated,
+            &input.id,
+            &record,
+            old.value,
+            true,
+        );
         Ok(written)
     }
 

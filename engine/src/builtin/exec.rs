@@ -116,7 +116,10 @@ impl Worker for Exec {
     fn register(self: Arc<Self>, _: &mut Registrar) {}
 
     async fn run(self: Arc<Self>, bus: Bus, stop: Stop) -> Result<(), Error> {
-        let watches = self.watches.iter().map(|watch| restarts(watch, &bus, &stop));
+        let watches = self
+            .watches
+            .iter()
+            .map(|watch| restarts(watch, &bus, &stop));
         futures_util::future::join_all(watches).await;
         stop.cancelled().await;
         Ok(())
@@ -174,14 +177,25 @@ mod tests {
 
     #[test]
     fn commands_run_one_after_the_other_each_on_its_own() {
-        assert_eq!(run(&["echo 'a b'; X=1", "echo \"$X\"c"]), (Some(0), "a b\nc\n".into()));
-        assert_eq!(run(&["echo a", "exit 3", "echo b"]), (Some(3), "a\n".into()));
+        assert_eq!(
+            run(&["echo 'a b'; X=1", "echo \"$X\"c"]),
+            (Some(0), "a b\nc\n".into())
+        );
+        assert_eq!(
+            run(&["echo a", "exit 3", "echo b"]),
+            (Some(3), "a\n".into())
+        );
         assert_eq!(run(&["exit 4"]), (Some(4), String::new()));
     }
 
     #[test]
     fn what_cannot_work_is_named() {
-        let own = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let own = |words: &[&str]| {
+            words
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(check(&[], &[]), Err(Fault::NoCommand));
         assert_eq!(check(&own(&["a", " "]), &[]), Err(Fault::NoCommand));
         assert_eq!(check(&own(&["a"]), &own(&["src/**/*.{ts,js}"])), Ok(()));

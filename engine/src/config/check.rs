@@ -124,7 +124,10 @@ impl Check<'_> {
 
     fn listener(&self, index: usize, more: &written::More) -> Result<ListenerSettings, Error> {
         let section = format!("listen.more.{index}");
-        let place = Place::root(self.document).at("listen").at("more").item(index);
+        let place = Place::root(self.document)
+            .at("listen")
+            .at("more")
+            .item(index);
         let handshake_timeout_ms = self.within(
             &format!("{section}.handshake_timeout_ms"),
             more.handshake_timeout_ms,
@@ -167,9 +170,8 @@ impl Check<'_> {
         ];
         let fixed = fixed.map(|(key, address)| (key.to_owned(), address));
         let more = more.iter().enumerate();
-        let more = more.map(|(index, more)| {
-            (format!("listen.more.{index}"), more.listener.address)
-        });
+        let more =
+            more.map(|(index, more)| (format!("listen.more.{index}"), more.listener.address));
         let all: Vec<(String, SocketAddr)> = fixed.into_iter().chain(more).collect();
         match ports::shared(&all) {
             None => Ok(()),
@@ -211,9 +213,9 @@ impl Check<'_> {
     }
 
     fn host(&self, section: &str, host: &str, auth: Auth) -> Result<IpAddr, Error> {
-        let Host(address) = host.parse().map_err(|message: String| {
-            self.document.error(&format!("{section}.host"), message)
-        })?;
+        let Host(address) = host
+            .parse()
+            .map_err(|message: String| self.document.error(&format!("{section}.host"), message))?;
         if auth == Auth::None && !address.is_loopback() {
             let message = format!(
                 "`none` lets anybody who can reach {address} run your functions, so it is accepted on loopback only; \
@@ -369,7 +371,11 @@ impl Check<'_> {
     }
 
     /// A misspelt `--only` would otherwise start nothing and say nothing.
-    pub(super) fn refuse_unknown(&self, builtin: &[Builtin], processes: &[Manifest]) -> Result<(), Error> {
+    pub(super) fn refuse_unknown(
+        &self,
+        builtin: &[Builtin],
+        processes: &[Manifest],
+    ) -> Result<(), Error> {
         let known: Vec<&str> = builtin
             .iter()
             .map(|worker| worker.name.as_str())

@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    Access, Http, Limits, Listener, Log, Module, Settings,
-    host::Host,
-};
+use super::{Access, Http, Limits, Listener, Log, Module, Settings, host::Host};
 use crate::{builtin::exec, supervisor::Manifest};
 
 /// A part of the engine that has settings of its own.

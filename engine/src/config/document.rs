@@ -104,8 +104,7 @@ impl Document {
 
     /// What stands at `keys`, if anything does.
     pub(super) fn node(&self, keys: &[Key]) -> Option<&Node> {
-        keys.iter()
-            .try_fold(&self.root, |node, key| key.find(node))
+        keys.iter().try_fold(&self.root, |node, key| key.find(node))
     }
 
     pub(super) fn root(&self) -> &Node {

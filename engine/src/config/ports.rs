@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 /// The first two that want one port: the places of the earlier and the later. Port 0 is any.
 pub(super) fn shared<N>(listeners: &[(N, SocketAddr)]) -> Option<(usize, usize)> {
     (1..listeners.len()).find_map(|later| {
-        let earlier = (0..later).find(|&earlier| collide(listeners[earlier].1, listeners[later].1))?;
+        let earlier =
+            (0..later).find(|&earlier| collide(listeners[earlier].1, listeners[later].1))?;
         Some((earlier, later))
     })
 }

@@ -149,7 +149,11 @@ fn wanted_of((key, value): (&String, &Value)) -> (String, MetadataMatch) {
 
 /// What stands between the quotes of `match("…")`.
 fn glob_of(text: &str) -> Option<&str> {
-    let inside = text.trim().strip_prefix("match(")?.strip_suffix(')')?.trim();
+    let inside = text
+        .trim()
+        .strip_prefix("match(")?
+        .strip_suffix(')')?
+        .trim();
     let quoted = |quote| inside.strip_prefix(quote)?.strip_suffix(quote);
     quoted('"').or_else(|| quoted('\''))
 }
@@ -169,7 +173,11 @@ mod tests {
         };
         check(json!("match(\"api::*\")"), Some("api::*"), None);
         check(json!("match('*::public')"), Some("*::public"), None);
-        check(json!({"match": "a::*", "namespace": "eu"}), Some("a::*"), Some("eu"));
+        check(
+            json!({"match": "a::*", "namespace": "eu"}),
+            Some("a::*"),
+            Some("eu"),
+        );
         check(json!({"match": "match(\"a\")"}), Some("a"), None);
 
         let filter = ExposeFilter::parse(

@@ -33,8 +33,12 @@ impl Modules {
     /// The engine that does the work of `module` instead of this one.
     pub fn bridged(&self, module: Module) -> Option<&str> {
         match (self, module) {
-            (Modules::Iii(modules), Module::Pubsub) => modules.pubsub.as_ref()?.bridge_url.as_deref(),
-            (Modules::Iii(modules), Module::Configuration) => modules.configuration.bridge_url.as_deref(),
+            (Modules::Iii(modules), Module::Pubsub) => {
+                modules.pubsub.as_ref()?.bridge_url.as_deref()
+            }
+            (Modules::Iii(modules), Module::Configuration) => {
+                modules.configuration.bridge_url.as_deref()
+            }
             _ => match self.adapter(module)? {
                 iii::Adapter::Bridge { url } => Some(url),
                 iii::Adapter::Local(_) => None,

@@ -159,7 +159,10 @@ fn more_listeners_have_rules_of_their_own() {
     let rbac = other.access.rbac.as_ref().unwrap();
     let exposure = rbac.expose_functions[0].exposure();
     assert_eq!(exposure.pattern.as_deref(), Some("api::*"));
-    assert_eq!(settings.registration_namespace_grace, Duration::from_millis(7));
+    assert_eq!(
+        settings.registration_namespace_grace,
+        Duration::from_millis(7)
+    );
     assert_eq!(settings.workers.processes[0].name, "exec");
     assert_eq!(settings.watches[0].globs, ["**/*.c"]);
 }
@@ -206,7 +209,11 @@ fn differences_are_told_part_by_part() {
         "exec: { run: [b], watch: ['*.c'] }",
         &[("the worker exec", Changed), ("watched files", Changed)],
     );
-    check("", "listen: { http: { timeout_ms: 5 } }", &[("http", Changed)]);
+    check(
+        "",
+        "listen: { http: { timeout_ms: 5 } }",
+        &[("http", Changed)],
+    );
     check("", "listen: { bus: { port: 5 } }", &[("the bus", Changed)]);
     check(
         "",

@@ -157,7 +157,11 @@ mod tests {
                 .unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(watch.run(stop.clone()));
-        let mut next = async || tokio::time::timeout(PATIENCE, reloads.next()).await.unwrap();
+        let mut next = async || {
+            tokio::time::timeout(PATIENCE, reloads.next())
+                .await
+                .unwrap()
+        };
 
         fs::write(&file, "workers: [{ name: iii-state, cofnig: {} }]\n").unwrap();
         let error = next().await.unwrap().unwrap_err();

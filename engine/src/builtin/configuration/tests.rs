@@ -102,16 +102,26 @@ async fn values_fit_their_schema_and_outlive_the_worker() {
     rig.check(api::GET, json!({"id": "billing"}), value(json!(5000)))
         .await;
     let raw = json!({"id": "billing", "raw": true});
-    rig.check(api::GET, raw.clone(), value(json!("${PORT}"))).await;
+    rig.check(api::GET, raw.clone(), value(json!("${PORT}")))
+        .await;
     for wrong in [json!("x"), json!("${NOWHERE}"), json!(null)] {
-        rig.refuse(api::SET, value(wrong), Code::InvalidInput, "CONFIGURATION_INVALID")
-            .await;
+        rig.refuse(
+            api::SET,
+            value(wrong),
+            Code::InvalidInput,
+            "CONFIGURATION_INVALID",
+        )
+        .await;
     }
 
     // Another engine, and the worker that registers again: what was set stays.
     let rig = Rig::new(store, Config::default()).await;
-    rig.check(api::REGISTER, billing(json!({"port": 2})), value(json!(5000)))
-        .await;
+    rig.check(
+        api::REGISTER,
+        billing(json!({"port": 2})),
+        value(json!(5000)),
+    )
+    .await;
     let about = json!({
         "id": "billing", "name": "Billing", "description": "Prices", "metadata": {"team": "money"},
         "schema": billing(json!(null))["schema"],
@@ -119,7 +129,8 @@ async fn values_fit_their_schema_and_outlive_the_worker() {
     rig.check(api::LIST, json!({}), json!({"configurations": [about]}))
         .await;
     let schema = json!({"id": "billing", "schema": billing(json!(null))["schema"]});
-    rig.check(api::SCHEMA, json!({"id": "billing"}), schema).await;
+    rig.check(api::SCHEMA, json!({"id": "billing"}), schema)
+        .await;
 }
 
 #[tokio::test]
@@ -131,8 +142,13 @@ async fn what_is_wrong_is_refused() {
     };
     let rig = Rig::new(memory::open(), config).await;
     for function in [api::GET, api::SCHEMA] {
-        rig.refuse(function, json!({"id": "none"}), Code::NotFound, "CONFIGURATION_NOT_FOUND")
-            .await;
+        rig.refuse(
+            function,
+            json!({"id": "none"}),
+            Code::NotFound,
+            "CONFIGURATION_NOT_FOUND",
+        )
+        .await;
     }
     let set = json!({"id": "none", "value": 1});
     rig.refuse(api::SET, set, Code::NotFound, "CONFIGURATION_NOT_FOUND")
@@ -143,8 +159,13 @@ async fn what_is_wrong_is_refused() {
         json!({"id": "a", "schema": {"type": "string"}, "initial_value": 1}),
     ];
     for register in invalid {
-        rig.refuse(api::REGISTER, register, Code::InvalidInput, "CONFIGURATION_INVALID")
-            .await;
+        rig.refuse(
+            api::REGISTER,
+            register,
+            Code::InvalidInput,
+            "CONFIGURATION_INVALID",
+        )
+        .await;
     }
     rig.check(
         api::REGISTER,
@@ -153,11 +174,21 @@ async fn what_is_wrong_is_refused() {
     )
     .await;
     let large = json!({"id": "a", "value": "x".repeat(101)});
-    rig.refuse(api::SET, large, Code::PayloadTooLarge, "CONFIGURATION_INVALID")
-        .await;
+    rig.refuse(
+        api::SET,
+        large,
+        Code::PayloadTooLarge,
+        "CONFIGURATION_INVALID",
+    )
+    .await;
     let second = json!({"id": "b", "schema": {}});
-    rig.refuse(api::REGISTER, second, Code::Overloaded, "CONFIGURATION_ERROR")
-        .await;
+    rig.refuse(
+        api::REGISTER,
+        second,
+        Code::Overloaded,
+        "CONFIGURATION_ERROR",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -165,8 +196,12 @@ async fn a_value_that_no_longer_fits_stays_until_it_is_set_again() {
     let rig = Rig::new(memory::open(), Config::default()).await;
     let register = |kind: &str| json!({"id": "a", "schema": {"type": kind}, "initial_value": "x"});
     rig.call(api::REGISTER, register("string")).await.unwrap();
-    rig.check(api::REGISTER, register("integer"), json!({"id": "a", "value": "x"}))
-        .await;
+    rig.check(
+        api::REGISTER,
+        register("integer"),
+        json!({"id": "a", "value": "x"}),
+    )
+    .await;
     rig.check(
         api::SET,
         json!({"id": "a", "value": 1}),
@@ -197,15 +232,27 @@ async fn bound_functions_hear_of_changes() {
     bind("other", json!({"configuration_id": "other"}));
     bind("updates", json!({"event_types": ["configuration:updated"]}));
 
-    rig.call(api::REGISTER, billing(json!({"port": 1}))).await.unwrap();
+    rig.call(api::REGISTER, billing(json!({"port": 1})))
+        .await
+        .unwrap();
     // The worker comes back and nothing is new.
-    rig.call(api::REGISTER, billing(json!({"port": 1}))).await.unwrap();
+    rig.call(api::REGISTER, billing(json!({"port": 1})))
+        .await
+        .unwrap();
     let set = json!({"id": "billing", "value": {"port": "${PORT}"}});
     rig.call(api::SET, set).await.unwrap();
-    rig.check(api::DELETE, json!({"id": "billing"}), json!({"deleted": true}))
-        .await;
-    rig.check(api::DELETE, json!({"id": "billing"}), json!({"deleted": false}))
-        .await;
+    rig.check(
+        api::DELETE,
+        json!({"id": "billing"}),
+        json!({"deleted": true}),
+    )
+    .await;
+    rig.check(
+        api::DELETE,
+        json!({"id": "billing"}),
+        json!({"deleted": false}),
+    )
+    .await;
     let mut events = Vec::new();
     for _ in 0..4 {
         let event = tokio::time::timeout(Duration::from_secs(5), heard.recv()).await;

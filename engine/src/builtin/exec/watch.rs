@@ -65,7 +65,9 @@ fn root_of(folder: &Path, glob: &str) -> Root {
         .iter()
         .take_while(|step| !step.contains(['*', '?', '[', '{']));
     let plain: Vec<&str> = plain.copied().collect();
-    let root = plain.iter().fold(folder.to_owned(), |path, step| path.join(step));
+    let root = plain
+        .iter()
+        .fold(folder.to_owned(), |path, step| path.join(step));
     match plain.len() == folders.len() && !glob.contains("**") {
         true => Root::flat(root),
         false => Root::deep(root),
@@ -87,7 +89,11 @@ mod tests {
                 }
             }
         };
-        check("steps/**/*.{ts,js}", &["steps/a.ts", "steps/b/c/a.js"], &["a.ts", "steps/a.tsx"]);
+        check(
+            "steps/**/*.{ts,js}",
+            &["steps/a.ts", "steps/b/c/a.js"],
+            &["a.ts", "steps/a.tsx"],
+        );
         check("config/*.json", &["config/a.json"], &["config/b/a.json"]);
         check("./main.py", &["main.py"], &["src/main.py", "main.pyc"]);
         let globs = Globs::new(Path::new("/app"), &["**/*.py".to_owned()]).unwrap();

@@ -46,7 +46,9 @@ pub(super) struct Choice {
 pub(super) enum Written<'a> {
     /// The engine's own, and its configuration.
     Own(Place<'a>),
-    Bridge { url: String },
+    Bridge {
+        url: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -151,9 +153,9 @@ fn bridge<'a>(config: &Place<'a>) -> Result<Written<'a>, Error> {
 pub(super) fn check_url(place: &Place<'_>, url: &str) -> Result<(), Error> {
     match url.starts_with("ws://") || url.starts_with("wss://") {
         true => Ok(()),
-        false => Err(place.error(
-            "expected the address of an engine, for instance ws://10.0.0.7:49134",
-        )),
+        false => {
+            Err(place.error("expected the address of an engine, for instance ws://10.0.0.7:49134"))
+        }
     }
 }
 

@@ -77,11 +77,20 @@ fn entry<'a>(place: Place<'a>, at: (&'static str, usize)) -> Result<Entry<'a>, E
         (None, None) => return Err(place.error("expected a `name`, for instance iii-http")),
     };
     if name.trim().is_empty() {
-        return Err(place.at("name").error("is empty; expected for instance iii-http"));
+        return Err(place
+            .at("name")
+            .error("is empty; expected for instance iii-http"));
     }
     let config = place.at("config");
     let image = written.image;
-    Ok(Entry { kind, name, image, place, config, at })
+    Ok(Entry {
+        kind,
+        name,
+        image,
+        place,
+        config,
+        at,
+    })
 }
 
 fn unknown_class(place: &Place<'_>, class: &str) -> Error {

@@ -79,6 +79,7 @@ pub(super) fn read(place: &Place<'_>) -> Result<Http, Error> {
         http.concurrency_request_limit,
         1..=1_000_000,
     )?;
-    http.middleware.sort_by_key(|middleware| middleware.priority);
+    http.middleware
+        .sort_by_key(|middleware| middleware.priority);
     Ok(http)
 }

@@ -134,10 +134,7 @@ impl<'a> Reading<'a> {
 
     /// The configuration of the `nth` entry of `kind`; the file's top when it is not listed.
     fn place(&self, kind: Kind, nth: usize) -> Place<'a> {
-        let mut entries = self
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == Some(kind));
+        let mut entries = self.entries.iter().filter(|entry| entry.kind == Some(kind));
         let entry = entries.nth(nth);
         entry.map_or_else(|| self.root.clone(), |entry| entry.config.clone())
     }
@@ -325,7 +322,9 @@ impl<'a> Reading<'a> {
         if external.name.contains(['/', '\\']) || external.name.starts_with('.') {
             return Ok(None);
         }
-        let folder = self.check.path(&PathBuf::from("workers").join(&external.name));
+        let folder = self
+            .check
+            .path(&PathBuf::from("workers").join(&external.name));
         match folder.join(Manifest::FILE).is_file() {
             true => Manifest::open(&folder, self.check.env).map(Some),
             false => Ok(None),
@@ -343,7 +342,10 @@ impl<'a> Reading<'a> {
                 external.name
             ),
         };
-        let message = format!("`{}` is not built in and is not started; {how}", external.name);
+        let message = format!(
+            "`{}` is not built in and is not started; {how}",
+            external.name
+        );
         let place = self.root.at(list).item(index);
         self.remarks.push(Remark::warning(&place.error(message)));
     }
@@ -391,8 +393,8 @@ impl<'a> Reading<'a> {
 
 /// The listener that worker processes are told of: one that lets them do everything, if there is.
 fn primary(managers: &[WorkerManager]) -> usize {
-    let open = managers.iter().position(|manager| {
-        manager.rbac.is_none() && manager.middleware_function_id.is_none()
-    });
+    let open = managers
+        .iter()
+        .position(|manager| manager.rbac.is_none() && manager.middleware_function_id.is_none());
     open.unwrap_or(0)
 }

@@ -16,11 +16,7 @@ fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(own).collect()
 }
 
-fn read_with(
-    text: &str,
-    overrides: &Overrides,
-    vars: &[(&str, &str)],
-) -> Result<Settings, String> {
+fn read_with(text: &str, overrides: &Overrides, vars: &[(&str, &str)]) -> Result<Settings, String> {
     let file = Path::new("/app/config.yaml");
     let env = env(vars);
     let document = Document::parse(file, text, &env).map_err(|error| error.to_string())?;
@@ -133,11 +129,18 @@ fn variables_may_stand_where_yaml_would_not_take_them() {
                 - { name: iii-http, config: { port: ${PORT:3111}, cors: { allowed_origins: ${ORIGINS:[]} } } }\n\
                 - { name: iii-state, config: { max_value_bytes: ${BYTES} } }\n\
                 - { name: mine, image: \"a:${X:__III_ENGINE_VERSION__}\" }\n";
-    let vars = [("PORT", "4000"), ("BYTES", "77"), ("ORIGINS", "[\"http://a\", 'http://b']")];
+    let vars = [
+        ("PORT", "4000"),
+        ("BYTES", "77"),
+        ("ORIGINS", "[\"http://a\", 'http://b']"),
+    ];
     let settings = read_with(text, &Overrides::default(), &vars).unwrap();
     let modules = modules(&settings);
     assert_eq!(modules.http.as_ref().unwrap().port, 4000);
-    assert_eq!(modules.http.as_ref().unwrap().origins(), ["http://a", "http://b"]);
+    assert_eq!(
+        modules.http.as_ref().unwrap().origins(),
+        ["http://a", "http://b"]
+    );
     assert_eq!(modules.state.as_ref().unwrap().max_value_bytes, Some(77));
     let image = modules.external[0].image.as_deref().unwrap();
     assert_eq!(image, concat!("a:", env!("CARGO_PKG_VERSION")));
@@ -166,7 +169,10 @@ fn what_open_telemetry_says_stands_in() {
     };
     let block = "workers: [{ name: iii-observability, config: { service_name: a } }]";
     let (without, with) = (read("workers: []", &[]), read(block, &[]));
-    assert_eq!((without.enabled, without.exporter), (true, Exporter::Memory));
+    assert_eq!(
+        (without.enabled, without.exporter),
+        (true, Exporter::Memory)
+    );
     assert_eq!((with.enabled, with.exporter), (false, Exporter::Otlp));
     let vars = [
         ("OTEL_ENABLED", "true"),
@@ -177,7 +183,10 @@ fn what_open_telemetry_says_stands_in() {
     ];
     let with = read(block, &vars);
     assert_eq!((with.enabled, with.exporter), (true, Exporter::Both));
-    assert_eq!((with.service_name.as_str(), with.sampling_ratio), ("a", 0.5));
+    assert_eq!(
+        (with.service_name.as_str(), with.sampling_ratio),
+        ("a", 0.5)
+    );
     assert_eq!(with.metrics_exporter, MetricsExporter::Memory);
     assert_eq!(read("workers: []", &vars).service_name, "b");
 }
@@ -193,9 +202,7 @@ fn listeners_stay_on_this_machine_unless_somebody_is_asked() {
     let addresses = |overrides: &Overrides| {
         let settings = read_with(text, overrides, &[]).unwrap();
         let more = settings.listeners.iter();
-        let more: Vec<String> = more
-            .map(|more| more.listener.address.to_string())
-            .collect();
+        let more: Vec<String> = more.map(|more| more.listener.address.to_string()).collect();
         [
             settings.bus.address.to_string(),
             more.join(" "),
@@ -240,7 +247,10 @@ fn browsers_come_in_where_iii_lets_them() {
     let settings = read(text).unwrap();
     assert_eq!(settings.http.listener.origins, ["https://a.example"]);
     assert_eq!(settings.stream.origins, ["*"]);
-    assert!(settings.bus.origins.is_empty(), "any page could call everything");
+    assert!(
+        settings.bus.origins.is_empty(),
+        "any page could call everything"
+    );
     let settings = read("workers: [{ name: iii-http }]").unwrap();
     assert_eq!(settings.http.listener.origins, ["*"]);
 }
@@ -272,10 +282,17 @@ fn a_worker_with_a_manifest_is_started_and_old_data_is_told() {
         .map(|process| process.name.as_str())
         .collect();
     assert_eq!(names, ["mailer"]);
-    let texts: Vec<&str> = settings.remarks.iter().map(|remark| &*remark.text).collect();
+    let texts: Vec<&str> = settings
+        .remarks
+        .iter()
+        .map(|remark| &*remark.text)
+        .collect();
     assert_eq!(texts.len(), 3, "{texts:?}");
     assert!(texts[1].contains("config.yaml:3: `workers.1`: `../mailer` is not built in"));
-    assert!(texts[2].ends_with("what iii has left there is not read"), "{texts:?}");
+    assert!(
+        texts[2].ends_with("what iii has left there is not read"),
+        "{texts:?}"
+    );
 }
 
 #[test]
@@ -283,9 +300,15 @@ fn programs_of_the_project_run_under_the_supervisor() {
     let settings = read(CLASSES).unwrap();
     let processes = &settings.workers.processes;
     assert_eq!(processes.len(), 2);
-    assert_eq!((processes[0].name.as_str(), processes[1].name.as_str()), ("iii-exec", "iii-exec-2"));
+    assert_eq!(
+        (processes[0].name.as_str(), processes[1].name.as_str()),
+        ("iii-exec", "iii-exec-2")
+    );
     assert_eq!(processes[0].folder, Path::new("/app"));
-    assert!(processes[0].command.ends_with(&["npm run build".to_owned(), "node --enable-source-maps dist/index.js".to_owned()]));
+    assert!(processes[0].command.ends_with(&[
+        "npm run build".to_owned(),
+        "node --enable-source-maps dist/index.js".to_owned()
+    ]));
     assert_eq!(settings.watches.len(), 1);
     assert_eq!(settings.watches[0].worker, "iii-exec");
     let none = Overrides {

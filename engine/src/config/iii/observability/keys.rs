@@ -53,7 +53,11 @@ impl Keys {
         }
         let ranges = [
             ("logs_batch_size", self.logs_batch_size, 1..=10_000),
-            ("logs_flush_interval_ms", self.logs_flush_interval_ms, 100..=3_600_000),
+            (
+                "logs_flush_interval_ms",
+                self.logs_flush_interval_ms,
+                100..=3_600_000,
+            ),
             ("memory_max_spans", self.memory_max_spans, 1..=10_000_000),
             ("metrics_max_count", self.metrics_max_count, 1..=10_000_000),
             ("logs_max_count", self.logs_max_count, 1..=10_000_000),
@@ -76,31 +80,62 @@ impl Keys {
     /// so a value that means nothing here is none.
     pub(super) fn with_env(mut self, env: &dyn Env) -> Self {
         let text = |name: &str| env.var(name).filter(|value| !value.is_empty());
-        let flag = |name| choice(text(name), &[("true", true), ("1", true), ("false", false), ("0", false)]);
+        let flag = |name| {
+            choice(
+                text(name),
+                &[("true", true), ("1", true), ("false", false), ("0", false)],
+            )
+        };
         let number = |name| text(name)?.parse().ok().filter(|number: &u64| *number > 0);
-        let share = |name| text(name)?.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+        let share = |name| {
+            text(name)?
+                .parse()
+                .ok()
+                .filter(|share: &f64| (0.0..=1.0).contains(share))
+        };
         self.enabled = self.enabled.or_else(|| flag("OTEL_ENABLED"));
         self.service_name = self.service_name.or_else(|| text("OTEL_SERVICE_NAME"));
         self.service_version = self.service_version.or_else(|| text("SERVICE_VERSION"));
         self.service_namespace = self.service_namespace.or_else(|| text("SERVICE_NAMESPACE"));
-        self.endpoint = self.endpoint.or_else(|| text("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        self.endpoint = self
+            .endpoint
+            .or_else(|| text("OTEL_EXPORTER_OTLP_ENDPOINT"));
         self.exporter = self.exporter.or_else(|| {
-            let known = [("memory", Exporter::Memory), ("otlp", Exporter::Otlp), ("both", Exporter::Both)];
+            let known = [
+                ("memory", Exporter::Memory),
+                ("otlp", Exporter::Otlp),
+                ("both", Exporter::Both),
+            ];
             choice(text("OTEL_EXPORTER_TYPE"), &known)
         });
-        self.sampling_ratio = self.sampling_ratio.or_else(|| share("OTEL_TRACES_SAMPLER_ARG"));
-        self.memory_max_spans = self.memory_max_spans.or_else(|| number("OTEL_MEMORY_MAX_SPANS"));
-        self.metrics_enabled = self.metrics_enabled.or_else(|| flag("OTEL_METRICS_ENABLED"));
+        self.sampling_ratio = self
+            .sampling_ratio
+            .or_else(|| share("OTEL_TRACES_SAMPLER_ARG"));
+        self.memory_max_spans = self
+            .memory_max_spans
+            .or_else(|| number("OTEL_MEMORY_MAX_SPANS"));
+        self.metrics_enabled = self
+            .metrics_enabled
+            .or_else(|| flag("OTEL_METRICS_ENABLED"));
         self.metrics_exporter = self.metrics_exporter.or_else(|| {
-            let known = [("memory", MetricsExporter::Memory), ("otlp", MetricsExporter::Otlp)];
+            let known = [
+                ("memory", MetricsExporter::Memory),
+                ("otlp", MetricsExporter::Otlp),
+            ];
             choice(text("OTEL_METRICS_EXPORTER"), &known)
         });
         self.metrics_retention_seconds = self
             .metrics_retention_seconds
             .or_else(|| number("OTEL_METRICS_RETENTION_SECONDS"));
-        self.metrics_max_count = self.metrics_max_count.or_else(|| number("OTEL_METRICS_MAX_COUNT"));
+        self.metrics_max_count = self
+            .metrics_max_count
+            .or_else(|| number("OTEL_METRICS_MAX_COUNT"));
         self.logs_exporter = self.logs_exporter.or_else(|| {
-            let known = [("memory", LogsExporter::Memory), ("otlp", LogsExporter::Otlp), ("both", LogsExporter::Both)];
+            let known = [
+                ("memory", LogsExporter::Memory),
+                ("otlp", LogsExporter::Otlp),
+                ("both", LogsExporter::Both),
+            ];
             choice(text("OTEL_LOGS_EXPORTER"), &known)
         });
         self
