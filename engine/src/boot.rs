@@ -1,5 +1,6 @@
 //! Puts the engine together and starts it, in order. The one place that names everything.
 
+mod doors;
 mod note;
 mod token;
 
@@ -28,7 +29,7 @@ use crate::{
         state::State,
     },
     config::{Auth, Module, ProcessEnv, Settings, iii::Store},
-    listener::{Bounds, Gate, Listener},
+    listener::{Bounds, Gate},
     session::{IiiShared, LocalSession},
     storage,
     supervisor::{self, this_program_as_guard},
@@ -36,10 +37,10 @@ use crate::{
 
 pub use note::{Note, engines_dir};
 
+use doors::Doors;
+
 /// How long background work of one worker may take to stop.
 const WORKER_STOP: Duration = Duration::from_secs(2);
-/// How long registrations of the JSON dialect wait for the namespace that comes behind them.
-const NAMESPACE_GRACE: Duration = Duration::from_millis(100);
 /// How long sessions may take to close after they were told.
 const SESSIONS_STOP: Duration = Duration::from_secs(3);
 
@@ -87,11 +88,6 @@ pub async fn start(
     surroundings: Surroundings,
 ) -> anyhow::Result<Running> {
     let began = Instant::now();
-    // Better none than one that lets in whom the file keeps out.
-    anyhow::ensure!(
-        settings.bus_access.is_open() && settings.listeners.is_empty(),
-        "listeners with `rbac` or a middleware, and more than one listener, are not served yet"
-    );
     std::fs::create_dir_all(&settings.data_dir).with_context(|| {
         format!(
             "cannot make the data directory {}",
@@ -109,16 +105,19 @@ pub async fn start(
         frames_max: usize::try_from(settings.limits.outbox_frames_max)?,
         bytes_max: usize::try_from(settings.limits.outbox_bytes_max)?,
     };
-    let gate = Gate::new(&settings.bus, &token, message_bytes_max);
     let bounds = Bounds::new(usize::try_from(settings.limits.sessions_max)?, outbox);
     let shared = IiiShared {
         bus: Arc::clone(&bus),
-        grace: NAMESPACE_GRACE,
+        grace: settings.registration_namespace_grace,
     };
-    let listener = Listener::bind(settings.bus.address, shared, gate, None, bounds)
-        .await
-        .with_context(|| busy(settings.bus.address, "listen.bus.port", "--bus-port"))?;
-    let bus_address = listener.address()?;
+    let common = doors::Common {
+        shared,
+        bounds,
+        token: &token,
+        message_bytes_max,
+    };
+    let mut doors = Doors::bind(settings, common).await?;
+    let bus_address = doors.address()?;
 
     let gate = Gate::new(&settings.http.listener, &token, message_bytes_max);
     let http_config = http::Config {
@@ -175,7 +174,7 @@ pub async fn start(
         bus.clock(),
         json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
     );
-    let mut locals = Vec::new();
+    let mut locals: Vec<LocalSession> = doors.caller.take().into_iter().collect();
     let store_of = |module| match settings.modules.store(module) {
         Store::Durable => Arc::clone(&store),
         Store::Memory => storage::memory::open(),
@@ -206,7 +205,7 @@ pub async fn start(
     let deadlines = CancellationToken::new();
     tokio::spawn(Arc::clone(&bus).keep_deadlines(deadlines.clone()));
     let accept = CancellationToken::new();
-    let listener = tokio::spawn(listener.run(accept.clone()));
+    let listener = tokio::spawn(doors.run(accept.clone()));
     note.publish(
         surroundings.engines_dir.as_deref(),
         &url,

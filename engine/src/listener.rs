@@ -24,7 +24,7 @@ use upgrade::{Asked, Dialect, Upgrade};
 
 use crate::session::{Access, Guest, Iii, IiiShared, V2, Visitor};
 
-/// How long a client may take to ask for the upgrade, and then to say hello.
+/// See [`Listener::with_patience`].
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest message of a client that has not shown its token in the handshake: strangers must not
@@ -38,6 +38,7 @@ pub(crate) struct Listener {
     gate: Arc<Gate>,
     access: Option<Arc<Access>>,
     bounds: Bounds,
+    patience: Duration,
 }
 
 /// What protects the engine from those who come in; one for all listeners.
@@ -72,7 +73,13 @@ impl Listener {
             gate: Arc::new(gate),
             access,
             bounds,
+            patience: HANDSHAKE_TIMEOUT,
         })
+    }
+
+    /// How long a client may take to ask for the upgrade, and then to say hello.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Listener { patience, ..self }
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -110,6 +117,7 @@ impl Listener {
             shared: self.shared.clone(),
             gate: Arc::clone(&self.gate),
             access: self.access.clone(),
+            patience: self.patience,
             outbox: Arc::new(Outbox::new(self.bounds.outbox)),
         };
         sessions.spawn(async move {
@@ -123,6 +131,7 @@ struct Connection {
     shared: IiiShared,
     gate: Arc<Gate>,
     access: Option<Arc<Access>>,
+    patience: Duration,
     outbox: Arc<Outbox>,
 }
 
@@ -140,7 +149,7 @@ impl Connection {
         let message_bytes_max = self.gate.message_bytes_max();
         let config = websocket_config(message_bytes_max.min(UNTRUSTED_BYTES_MAX));
         let accepting = accept_hdr_async_with_config(stream, upgrade, Some(config));
-        let socket = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
+        let socket = match tokio::time::timeout(self.patience, accepting).await {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no WebSocket"),
             Err(_) => return tracing::debug!(%peer, "no handshake in time"),
@@ -201,11 +210,12 @@ impl Connection {
         let late = Arc::clone(&self.outbox);
         // A worker that never says hello is shown out; one that has is not disturbed, because its
         // outbox is marked by then.
+        let patience = self.patience;
         let watchdog = tokio::spawn(async move {
-            tokio::time::sleep(HANDSHAKE_TIMEOUT).await;
+            tokio::time::sleep(patience).await;
             late.close_unless_opened(Close {
                 code: 1002,
-                reason: "no hello in 10 s".into(),
+                reason: format!("no hello in {} s", patience.as_secs_f32()).into(),
             });
         });
         pump(socket, self.outbox, Keepalive::default(), &mut session).await;

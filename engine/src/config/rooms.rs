@@ -1,7 +1,29 @@
 //! Each built-in's own `Config`, from whichever form the file has.
 
-use super::{Error, Module, Modules, iii};
-use crate::builtin::{configuration, state};
+use super::{Access, Error, ExposeFilter, Module, Modules, iii};
+use crate::{
+    builtin::{configuration, state},
+    session::AccessConfig,
+};
+
+impl Access {
+    /// Whom a listener asks, and what it shows; `None` when it neither asks nor hides.
+    pub(crate) fn asked(&self) -> Option<AccessConfig> {
+        if self.is_open() {
+            return None;
+        }
+        let rbac = self.rbac.clone().unwrap_or_default();
+        let exposed = rbac.expose_functions.iter().map(ExposeFilter::exposure);
+        Some(AccessConfig {
+            auth_function: rbac.auth_function_id,
+            exposed: self.rbac.as_ref().map(|_| exposed.collect()),
+            middleware: self.middleware_function_id.clone(),
+            on_function: rbac.on_function_registration_function_id,
+            on_trigger: rbac.on_trigger_registration_function_id,
+            on_trigger_type: rbac.on_trigger_type_registration_function_id,
+        })
+    }
+}
 
 impl Modules {
     /// # Errors

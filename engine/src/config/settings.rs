@@ -35,7 +35,7 @@ pub struct Settings {
     pub modules: Modules,
     /// Files whose changes restart a process.
     pub watches: Vec<exec::Watch>,
-    /// How long a worker that comes back may take until its namespace is given to another.
+    /// How long registrations of a worker of iii wait for its namespace, which comes behind them.
     pub registration_namespace_grace: Duration,
     pub limits: Limits,
     pub log: Log,

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Auth, Limits, Log};
 
-/// How long a worker that comes back may take until its namespace is given to another.
+/// How long registrations of a worker of iii wait for its namespace, which comes behind them.
 const GRACE_MS: u64 = 100;
 
 /// The whole file. Every key may be left out.

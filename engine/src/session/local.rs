@@ -20,6 +20,7 @@ pub(crate) struct LocalSession {
     id: SessionId,
     stop: CancellationToken,
     work: JoinHandle<()>,
+    peer: Peer,
 }
 
 impl LocalSession {
@@ -57,7 +58,7 @@ impl LocalSession {
         let work = tokio::spawn(background(
             name.to_owned(),
             worker,
-            BusHandle::new(peer),
+            BusHandle::new(peer.clone()),
             stop.clone(),
         ));
         Ok(LocalSession {
@@ -66,7 +67,13 @@ impl LocalSession {
             id: opened.id,
             stop,
             work,
+            peer,
         })
+    }
+
+    /// The bus as the worker has it.
+    pub(crate) fn bus(&self) -> BusHandle {
+        BusHandle::new(self.peer.clone())
     }
 
     /// Stops the worker's background work and closes the session.

@@ -10,6 +10,7 @@ use crate::config::{Env, Error, Format, Level, place::Place};
 use keys::Keys;
 
 /// What `iii-observability` is asked for. Always there.
+#[expect(clippy::struct_excessive_bools, reason = "so many switches it has")]
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Observability {
     pub enabled: bool,

@@ -70,10 +70,8 @@ impl Keys {
         if let Some(sampling) = &self.sampling {
             check_sampling(&place.at("sampling"), sampling)?;
         }
-        let alerts = self.alerts.iter().enumerate();
-        alerts
-            .map(|(index, alert)| check_alert(&place.at("alerts").item(index), alert))
-            .collect()
+        let mut alerts = self.alerts.iter().enumerate();
+        alerts.try_for_each(|(index, alert)| check_alert(&place.at("alerts").item(index), alert))
     }
 
     /// With what the environment says where the file says nothing. These variables are everybody's,
@@ -185,10 +183,8 @@ fn check_sampling(place: &Place<'_>, sampling: &Sampling) -> Result<(), Error> {
     if let Some(share) = sampling.default {
         place.share("default", share)?;
     }
-    let rules = sampling.rules.iter().enumerate();
-    rules
-        .map(|(index, rule)| place.at("rules").item(index).share("rate", rule.rate))
-        .collect()
+    let mut rules = sampling.rules.iter().enumerate();
+    rules.try_for_each(|(index, rule)| place.at("rules").item(index).share("rate", rule.rate))
 }
 
 fn check_alert(place: &Place<'_>, alert: &Alert) -> Result<(), Error> {
