@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Iii, binary, eventually};
+use crate::harness::{Engine, Heard, Iii, PATIENCE, binary, eventually};
 
 const CLASSES: &str = "
 modules:
@@ -166,6 +166,96 @@ workers:
     fs::write(engine.folder.path().join("steps/new/a.ts"), "1")?;
     let lines = eventually("they run again", || ran(4)).await?;
     assert_eq!(lines[2], "prepared");
+    Ok(())
+}
+
+/// Offers `functions` and answers their calls by `answer`.
+async fn serve(
+    mut client: Iii,
+    functions: &[&str],
+    answer: fn(&str, &Value) -> Value,
+) -> Result<()> {
+    for function in functions {
+        client
+            .say(&json!({ "type": "registerfunction", "id": function }))
+            .await?;
+    }
+    tokio::spawn(async move {
+        while let Ok(call) = client.hear_text().await {
+            if call["type"] != "invokefunction" {
+                continue;
+            }
+            let function = call["function_id"].as_str().unwrap_or_default();
+            let result = answer(function, &call["data"]);
+            let reply = json!({
+                "type": "invocationresult", "invocation_id": call["invocation_id"], "function_id": function, "result": result,
+            });
+            if client.say(&reply).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_listener_asks_and_hides() -> Result<()> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port();
+    let config = format!(
+        "
+workers:
+  - name: iii-worker-manager
+    config: {{ host: 127.0.0.1 }}
+  - name: iii-worker-manager
+    config:
+      host: 127.0.0.1
+      port: {port}
+      rbac:
+        auth_function_id: shop::auth
+        expose_functions: [match(\"api::*\")]
+"
+    );
+    let engine = Engine::start(&config, &[]).await?;
+    let answer = |function: &str, data: &Value| match function {
+        "shop::auth" if data["query_params"]["key"] == json!(["right"]) => json!({ "context": {} }),
+        // No session is made of this.
+        "shop::auth" => json!("no"),
+        other => json!(other),
+    };
+    let functions = ["shop::auth", "api::hello", "shop::secret"];
+    serve(connect(&engine).await?, &functions, answer).await?;
+    let mut inside = connect(&engine).await?;
+    // Until the last of the three is registered, it is not found.
+    let until = std::time::Instant::now() + PATIENCE;
+    while result_of(&mut inside, "shop::secret", json!({}))
+        .await
+        .is_err()
+    {
+        anyhow::ensure!(std::time::Instant::now() < until, "nobody offers it");
+    }
+
+    let outside = |key: &str| {
+        let url = format!("ws://127.0.0.1:{port}/?key={key}");
+        async { anyhow::Ok(Iii(tokio_tungstenite::connect_async(url).await?.0)) }
+    };
+    let mut client = outside("right").await?;
+    assert_eq!(client.hear_text().await?["type"], "workerregistered");
+    assert_eq!(
+        result_of(&mut client, "api::hello", json!({})).await?,
+        json!("api::hello")
+    );
+    let denied = client.call("shop::secret", json!({})).await?;
+    assert_eq!(denied["error"]["code"], "FORBIDDEN", "{denied}");
+
+    let mut stranger = outside("wrong").await?;
+    let mut heard = stranger.hear().await?;
+    while let Heard::Text(text) = &heard {
+        assert_ne!(text["type"], "workerregistered");
+        heard = stranger.hear().await?;
+    }
+    assert!(matches!(heard, Heard::Closed(_)), "{heard:?}");
     Ok(())
 }
 

@@ -42,7 +42,8 @@ impl Doors {
     /// Binds all of them, or none.
     pub(super) async fn bind(settings: &Settings, common: Common<'_>) -> anyhow::Result<Doors> {
         let more = settings.listeners.iter();
-        let is_open = settings.bus_access.is_open() && more.clone().all(|more| more.access.is_open());
+        let is_open =
+            settings.bus_access.is_open() && more.clone().all(|more| more.access.is_open());
         let caller = match is_open {
             true => None,
             false => {
