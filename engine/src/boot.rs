@@ -25,7 +25,7 @@ use crate::{
         configuration::Configuration,
         exec::Exec,
         http::{self, Http, Readiness},
-        pubsub::{self, Pubsub},
+        pubsub::Pubsub,
         state::State,
     },
     config::{Auth, Module, ProcessEnv, Settings, iii::Store},
@@ -88,6 +88,14 @@ pub async fn start(
     surroundings: Surroundings,
 ) -> anyhow::Result<Running> {
     let began = Instant::now();
+    // Rather than keep here what belongs elsewhere.
+    let bridged = |module: &&Module| settings.modules.bridged(**module).is_some();
+    if let Some(module) = Module::ALL.iter().find(bridged) {
+        bail!(
+            "the adapter `bridge` of {} is not served yet",
+            module.name()
+        );
+    }
     std::fs::create_dir_all(&settings.data_dir).with_context(|| {
         format!(
             "cannot make the data directory {}",
@@ -191,7 +199,7 @@ pub async fn start(
         ("http", http),
         ("configuration", configuration),
         ("exec", Exec::new(settings.watches.clone())),
-        ("pubsub", Pubsub::new(pubsub::Config::default())),
+        ("pubsub", Pubsub::new(settings.modules.pubsub()?)),
     ];
     for (name, worker) in builtins {
         if is_on(settings, name) {

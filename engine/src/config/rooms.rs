@@ -2,7 +2,7 @@
 
 use super::{Access, Error, ExposeFilter, Module, Modules, iii};
 use crate::{
-    builtin::{configuration, state},
+    builtin::{configuration, pubsub, state},
     session::AccessConfig,
 };
 
@@ -41,6 +41,15 @@ impl Modules {
         match self {
             Modules::Native(sections) => sections.of(Module::Configuration).read(),
             Modules::Iii(_) => Ok(configuration::Config::default()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn pubsub(&self) -> Result<pubsub::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::Pubsub).read(),
+            Modules::Iii(_) => Ok(pubsub::Config::default()),
         }
     }
 
@@ -84,6 +93,7 @@ impl Modules {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.state()?;
         self.configuration()?;
+        self.pubsub()?;
         Ok(())
     }
 }
