@@ -6,7 +6,7 @@ mod local;
 mod socket;
 mod v2;
 
-pub use access::Config as AccessConfig;
+pub(crate) use access::Config as AccessConfig;
 pub(crate) use access::{Access, Visitor};
 pub(crate) use iii::{Iii, Shared as IiiShared};
 pub(crate) use local::LocalSession;

@@ -32,14 +32,14 @@ const LANE_FRAMES_MAX: usize = 65_536;
 
 /// Whom a listener asks, and what it shows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Config {
-    pub auth_function: Option<String>,
+pub(crate) struct Config {
+    pub(crate) auth_function: Option<String>,
     /// `None`: the listener has no such rules, and shows everything.
-    pub exposed: Option<Vec<Exposure>>,
-    pub middleware: Option<String>,
-    pub on_function: Option<String>,
-    pub on_trigger: Option<String>,
-    pub on_trigger_type: Option<String>,
+    pub(crate) exposed: Option<Vec<Exposure>>,
+    pub(crate) middleware: Option<String>,
+    pub(crate) on_function: Option<String>,
+    pub(crate) on_trigger: Option<String>,
+    pub(crate) on_trigger_type: Option<String>,
 }
 
 /// One listener's rules for coming in.
