@@ -23,6 +23,7 @@ use crate::{
         admin::Admin,
         http::{self, Http, Readiness},
         pubsub::{self, Pubsub},
+        queue::{self, Queue},
         state::{self, State},
     },
     config::{Auth, Settings},
@@ -67,6 +68,7 @@ pub struct Running {
     note: Note,
     supervisor: supervisor::Handle,
     locals: Vec<LocalSession>,
+    queue: Arc<Queue>,
     store: Arc<dyn storage::Storage>,
     listener: JoinHandle<()>,
     accept: CancellationToken,
@@ -167,9 +169,13 @@ pub async fn start(
     );
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 4] = [
+    let queue = Queue::open(Arc::clone(&store), queue::Config::default())
+        .await
+        .context("cannot open the queues")?;
+    let builtins: [(&str, Arc<dyn Worker>); 5] = [
         ("engine", admin),
         ("state", state),
+        ("queue", Arc::clone(&queue) as _),
         ("http", http),
         ("pubsub", Pubsub::new(pubsub::Config::default())),
     ];
@@ -200,6 +206,7 @@ pub async fn start(
         note,
         supervisor,
         locals,
+        queue,
         store,
         listener,
         accept,
@@ -302,6 +309,7 @@ impl Running {
     /// Stops everything in order: processes, sessions, built-ins, store.
     pub async fn shutdown(self) {
         self.accept.cancel();
+        self.queue.halt();
         self.supervisor.shutdown().await;
         self.bus.close_all(&ErrorBody::engine(
             Code::Unavailable,

@@ -4,4 +4,5 @@ pub mod admin;
 pub mod firing;
 pub mod http;
 pub mod pubsub;
+pub mod queue;
 pub mod state;
