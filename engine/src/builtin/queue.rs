@@ -95,7 +95,11 @@ impl Queue {
         self.queues.shared.halted.cancel();
     }
 
-    async fn redrive(self: Arc<Self>, _: Context, input: api::Queue) -> Result<api::Redriven, Error> {
+    async fn redrive(
+        self: Arc<Self>,
+        _: Context,
+        input: api::Queue,
+    ) -> Result<api::Redriven, Error> {
         let queue = error::required(input.queue.as_deref(), "queue", "queue_not_set")?.to_owned();
         to_the_end(async move {
             let mut redriven = 0;
@@ -278,16 +282,36 @@ impl Worker for Queue {
             self.offer(to, id, "redrive_failed", Self::redrive)
                 .describe("Gives all dead letters of a queue or topic another chance");
         }
-        self.offer(to, api::REDRIVE_MESSAGE, "redrive_message_failed", Self::redrive_message)
-            .describe("Gives one dead letter another chance");
-        self.offer(to, api::DISCARD_MESSAGE, "discard_message_failed", Self::discard_message)
-            .describe("Throws one dead letter away");
-        self.offer(to, api::LIST_TOPICS, "list_topics_failed", Self::list_topics)
-            .describe("All queues and durable topics")
-            .idempotent();
-        self.offer(to, api::TOPIC_STATS, "topic_stats_failed", Self::topic_stats)
-            .describe("How much waits in a queue or topic, and by which rules")
-            .idempotent();
+        self.offer(
+            to,
+            api::REDRIVE_MESSAGE,
+            "redrive_message_failed",
+            Self::redrive_message,
+        )
+        .describe("Gives one dead letter another chance");
+        self.offer(
+            to,
+            api::DISCARD_MESSAGE,
+            "discard_message_failed",
+            Self::discard_message,
+        )
+        .describe("Throws one dead letter away");
+        self.offer(
+            to,
+            api::LIST_TOPICS,
+            "list_topics_failed",
+            Self::list_topics,
+        )
+        .describe("All queues and durable topics")
+        .idempotent();
+        self.offer(
+            to,
+            api::TOPIC_STATS,
+            "topic_stats_failed",
+            Self::topic_stats,
+        )
+        .describe("How much waits in a queue or topic, and by which rules")
+        .idempotent();
         self.offer(to, api::OUR_STATS, "stats_failed", Self::stats)
             .describe("How many messages of a queue or topic wait, run and are dead")
             .idempotent();

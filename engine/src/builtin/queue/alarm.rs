@@ -28,7 +28,10 @@ impl Alarm {
         let mut lines = self.lines.lock();
         let key = (due_ms, line.number());
         lines.insert(key, Arc::downgrade(line));
-        if lines.first_key_value().is_some_and(|(first, _)| *first == key) {
+        if lines
+            .first_key_value()
+            .is_some_and(|(first, _)| *first == key)
+        {
             self.sooner.notify_one();
         }
     }
@@ -62,6 +65,8 @@ impl Alarm {
         let mut lines = self.lines.lock();
         let later = lines.split_off(&(now_ms.saturating_add(1), 0));
         let due = std::mem::replace(&mut *lines, later);
-        due.into_values().filter_map(|line| line.upgrade()).collect()
+        due.into_values()
+            .filter_map(|line| line.upgrade())
+            .collect()
     }
 }

@@ -132,8 +132,12 @@ impl Config {
                 .map_err(|problem| format!("queue_configs.{name}: {problem}"))?;
         }
         let topics = &self.topics;
-        check_numbers(topics.concurrency, topics.max_attempts, topics.visibility_timeout_ms)
-            .map_err(|problem| format!("topics: {problem}"))
+        check_numbers(
+            topics.concurrency,
+            topics.max_attempts,
+            topics.visibility_timeout_ms,
+        )
+        .map_err(|problem| format!("topics: {problem}"))
     }
 }
 
@@ -147,7 +151,11 @@ impl QueueConfig {
         if self.r#type == QueueType::Fifo && self.message_group_field.is_none() {
             return Err("a fifo queue needs message_group_field".to_owned());
         }
-        check_numbers(self.concurrency, self.max_retries, self.visibility_timeout_ms)
+        check_numbers(
+            self.concurrency,
+            self.max_retries,
+            self.visibility_timeout_ms,
+        )
     }
 }
 

@@ -34,7 +34,10 @@ impl Line {
         leased.settled = match self.attempt(&lease).await {
             Outcome::Done => self.acknowledge(&lease).await,
             Outcome::Failed(error) => self.fail(&lease, &error).await,
-            Outcome::HandBack => false,
+            Outcome::HandBack => {
+                self.with(|machine| machine.release(lease.number));
+                true
+            }
         };
     }
 
@@ -167,7 +170,7 @@ fn text(error: &Error) -> String {
     format!("{code}: {}", error.message)
 }
 
-/// Hands the lease back if the attempt ended without a word on it, and looks who is next.
+/// Ends the lease if the attempt ended without a word on it, and looks who is next.
 struct Leased {
     line: Arc<Line>,
     number: Number,
@@ -177,7 +180,14 @@ struct Leased {
 impl Drop for Leased {
     fn drop(&mut self) {
         if !self.settled {
-            self.line.with(|machine| machine.release(self.number));
+            // A handler in this process panicked, or the engine stops. Not at once again.
+            let (number, now_ms) = (self.number, self.line.shared.now_ms());
+            self.line.with(|machine| {
+                let verdict = machine.verdict(number, now_ms, Failure::Uncounted, 0);
+                if let Some(Verdict::Retry(head) | Verdict::Bury(head)) = verdict {
+                    machine.retry(number, head);
+                }
+            });
         }
         self.line.pump();
     }

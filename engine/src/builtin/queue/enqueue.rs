@@ -76,13 +76,16 @@ impl Entrance {
         })?;
         let id = match &input.message_receipt_id {
             None => Uuid::new_v4(),
-            Some(id) => Uuid::parse_str(id).map_err(|_| {
-                Error::caller(Code::InvalidInput, "messageReceiptId is not a UUID")
-            })?,
+            Some(id) => Uuid::parse_str(id)
+                .map_err(|_| Error::caller(Code::InvalidInput, "messageReceiptId is not a UUID"))?,
         };
         let trace = Trace {
-            parent: input.traceparent.map_or(call.trace.parent.clone(), |text| Some(text.into())),
-            baggage: input.baggage.map_or(call.trace.baggage.clone(), |text| Some(text.into())),
+            parent: input
+                .traceparent
+                .map_or(call.trace.parent.clone(), |text| Some(text.into())),
+            baggage: input
+                .baggage
+                .map_or(call.trace.baggage.clone(), |text| Some(text.into())),
         };
         let envelope = Envelope {
             function: Some(input.function_id.into()),
@@ -90,7 +93,9 @@ impl Entrance {
             metadata: call.metadata.clone(),
             ..Envelope::default()
         };
-        let payload = input.data.map_or(Payload::NULL, super::json::Json::into_payload);
+        let payload = input
+            .data
+            .map_or(Payload::NULL, super::json::Json::into_payload);
         let body = Body::new(envelope.in_trace(&trace), payload);
         let queue = input.queue.as_deref().unwrap_or(QUEUE_DEFAULT);
         self.put(queue, id, body, input.delay_ms.unwrap_or_default())

@@ -159,7 +159,10 @@ impl Line {
         };
         inner.machine.accept(number, head).map_err(|Full| {
             let max = self.shared.config.messages_per_queue_max;
-            let message = format!("queue '{}' holds {max} messages, dead letters among them", self.name);
+            let message = format!(
+                "queue '{}' holds {max} messages, dead letters among them",
+                self.name
+            );
             Error::engine(Code::Overloaded, message)
         })?;
         Ok(Storing {

@@ -263,7 +263,10 @@ impl Machine {
 
     /// Takes out up to `max` messages that wait, oldest first: they go to another queue.
     pub(super) fn take_waiting(&mut self, max: usize) -> Vec<(Number, Head)> {
-        let waiting = self.live.iter().filter(|(_, message)| message.stage == Stage::Waiting);
+        let waiting = self
+            .live
+            .iter()
+            .filter(|(_, message)| message.stage == Stage::Waiting);
         let numbers: Vec<Number> = waiting.map(|(number, _)| *number).take(max).collect();
         let taken = numbers.into_iter();
         taken
@@ -324,7 +327,10 @@ impl Machine {
 
     /// After a lease of `number` ended: finds out who in its group may be leased now.
     fn place_next(&mut self, number: Number, group: u128) {
-        let first = self.groups.get(&group).and_then(|group| group.order.first());
+        let first = self
+            .groups
+            .get(&group)
+            .and_then(|group| group.order.first());
         self.place(first.copied().unwrap_or(number));
     }
 

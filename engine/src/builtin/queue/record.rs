@@ -268,7 +268,11 @@ mod tests {
     fn a_long_error_is_cut_between_characters() {
         let letter = DeadLetter::new(Head::default(), 0, "ä".repeat(ERROR_BYTES_MAX));
         assert_eq!(letter.error.len(), ERROR_BYTES_MAX);
-        let letter = DeadLetter::new(Head::default(), 0, format!("x{}", "ä".repeat(ERROR_BYTES_MAX)));
+        let letter = DeadLetter::new(
+            Head::default(),
+            0,
+            format!("x{}", "ä".repeat(ERROR_BYTES_MAX)),
+        );
         assert_eq!(letter.error.len(), ERROR_BYTES_MAX - 1);
     }
 }

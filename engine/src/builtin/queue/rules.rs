@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(rules.backoff_ms(1, JITTER_PERMILLE_MAX), 1100);
         let trigger = serde_json::from_value(json!({"backoffType": "fixed", "backoffDelayMs": 7}));
         let fixed = rules.amended(&trigger.unwrap());
-        assert_eq!([1, 2, 3].map(|attempts| fixed.backoff_ms(attempts, 0)), [7; 3]);
+        assert_eq!(
+            [1, 2, 3].map(|attempts| fixed.backoff_ms(attempts, 0)),
+            [7; 3]
+        );
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Shared {
 
     /// No later number will be `taken` or less.
     pub(super) fn skip(&self, taken: Number) {
-        self.next.fetch_max(taken.saturating_add(1), Ordering::Relaxed);
+        self.next
+            .fetch_max(taken.saturating_add(1), Ordering::Relaxed);
     }
 
     pub(super) fn set_bus(&self, bus: Option<Bus>) {

@@ -196,7 +196,10 @@ impl Rig {
         let error = self.call(function, input.clone()).await.unwrap_err();
         let found = (error.code, error.reason.as_deref().unwrap_or_default());
         assert_eq!(found, (code, reason), "{function} {input}: {error}");
-        assert!(error.message.contains(message), "{function} {input}: {error}");
+        assert!(
+            error.message.contains(message),
+            "{function} {input}: {error}"
+        );
     }
 
     /// The enqueue action; the receipt's id.
@@ -271,7 +274,10 @@ impl Rig {
 /// The next thing; in the tests' time an hour passes at once.
 async fn next<T>(heard: &mut mpsc::Receiver<T>) -> T {
     let hour = Duration::from_secs(3600);
-    tokio::time::timeout(hour, heard.recv()).await.unwrap().unwrap()
+    tokio::time::timeout(hour, heard.recv())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Nothing comes for `ms`.

@@ -130,9 +130,14 @@ impl Topics {
         let subscribers = book.topics.get(topic).into_iter().flatten();
         let is_old = |subscriber: &&Subscriber| {
             let until = |gone_ms: u64| gone_ms.saturating_add(shared.config.subscriber_memory_ms);
-            subscriber.gone_ms.is_some_and(|gone_ms| until(gone_ms) <= now_ms)
+            subscriber
+                .gone_ms
+                .is_some_and(|gone_ms| until(gone_ms) <= now_ms)
         };
-        let old: Vec<_> = subscribers.filter(is_old).map(|old| Arc::clone(&old.line)).collect();
+        let old: Vec<_> = subscribers
+            .filter(is_old)
+            .map(|old| Arc::clone(&old.line))
+            .collect();
         for line in old {
             self.forget(book, topic, &line);
         }
@@ -201,7 +206,10 @@ impl Topics {
             return;
         }
         let now_ms = self.queues.shared.now_ms();
-        let subscribers = line.name().topic().and_then(|topic| book.topics.get_mut(topic));
+        let subscribers = line
+            .name()
+            .topic()
+            .and_then(|topic| book.topics.get_mut(topic));
         for subscriber in subscribers.into_iter().flatten() {
             if Arc::ptr_eq(&subscriber.line, &line) {
                 subscriber.gone_ms = Some(now_ms);
@@ -238,28 +246,41 @@ impl TriggerProvider for Topics {
             let message = format!("config of a durable:subscriber trigger: {error}");
             Error::caller(Code::InvalidInput, message)
         })?;
-        let topic: Arc<str> = error::required(Some(&config.topic), "topic", "topic_not_set")?.into();
+        let topic: Arc<str> =
+            error::required(Some(&config.topic), "topic", "topic_not_set")?.into();
         name::check("a topic", &topic)?;
         name::check("a function id", &trigger.function)?;
-        name::check("a namespace", trigger.namespace.as_deref().unwrap_or_default())?;
+        name::check(
+            "a namespace",
+            trigger.namespace.as_deref().unwrap_or_default(),
+        )?;
         let name = Name::Subscriber {
             topic: Arc::clone(&topic),
             function: Arc::clone(&trigger.function),
-            namespace: trigger.namespace.clone().filter(|namespace| !namespace.is_empty()),
+            namespace: trigger
+                .namespace
+                .clone()
+                .filter(|namespace| !namespace.is_empty()),
         };
         let rules = Rules::of_topic(&self.queues.shared.config.topics);
         let rules = rules.amended(&config.queue_config.unwrap_or_default());
 
         let mut book = self.book.lock();
         let line = self.queues.of_topic(name)?;
-        if book.triggers.get(&trigger.id).is_some_and(|old| !Arc::ptr_eq(old, &line)) {
+        if book
+            .triggers
+            .get(&trigger.id)
+            .is_some_and(|old| !Arc::ptr_eq(old, &line))
+        {
             self.unbind_in(&mut book, &trigger.id);
         }
         // Nothing ever waits for the condition here: a message is asked about when its turn comes.
         let target = Target::new(&trigger, config.condition_function_id, 0);
         book.triggers.insert(trigger.id, Arc::clone(&line));
         let subscribers = book.topics.entry(Arc::clone(&topic)).or_default();
-        let known = subscribers.iter_mut().find(|known| Arc::ptr_eq(&known.line, &line));
+        let known = subscribers
+            .iter_mut()
+            .find(|known| Arc::ptr_eq(&known.line, &line));
         match known {
             Some(known) => known.gone_ms = None,
             None => {

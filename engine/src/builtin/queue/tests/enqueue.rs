@@ -31,7 +31,8 @@ async fn a_message_is_delivered_as_it_was_enqueued() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_enqueued_is_refused() {
-    let rig = Rig::with(json!({"b": {}, "a": {"type": "fifo", "message_group_field": "key"}})).await;
+    let rig =
+        Rig::with(json!({"b": {}, "a": {"type": "fifo", "message_group_field": "key"}})).await;
     let check = async |queue: &str, data: Value, code: Code, message: &str| {
         let error = rig.enqueue(queue, "test::work", data).await.unwrap_err();
         assert_eq!(error.reason.as_deref(), Some("enqueue_error"));
@@ -53,14 +54,18 @@ async fn a_full_queue_is_overloaded() {
     let rig = Rig::on(memory::open(), config).await;
     let mut calls = rig.offer("test::work").await;
     for _ in 0..2 {
-        rig.enqueue("default", "test::work", json!(1)).await.unwrap();
+        rig.enqueue("default", "test::work", json!(1))
+            .await
+            .unwrap();
     }
     let error = rig.enqueue("default", "test::work", json!(1)).await;
     assert_eq!(error.unwrap_err().code, Code::Overloaded);
     next(&mut calls).await.reply(Ok(Payload::NULL));
     next(&mut calls).await.reply(Ok(Payload::NULL));
     rig.emptied("default").await;
-    rig.enqueue("default", "test::work", json!(1)).await.unwrap();
+    rig.enqueue("default", "test::work", json!(1))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +77,11 @@ async fn attempts_come_after_waits_that_double() {
     for wait in [100, 200, 400] {
         let at = next(&mut heard).await.at_ms;
         // A timer of tokio may be a millisecond late.
-        assert!((wait..=wait + wait / 10 + 1).contains(&(at - before)), "{wait}: {}", at - before);
+        assert!(
+            (wait..=wait + wait / 10 + 1).contains(&(at - before)),
+            "{wait}: {}",
+            at - before
+        );
         before = at;
     }
     silence(&mut heard, 100_000).await;
@@ -111,7 +120,7 @@ async fn a_failing_head_holds_up_its_group_alone() {
     // Without waiting for receipts: the order is that of the calls.
     let receipts: Vec<_> = (0..6)
         .map(|number| {
-            let data = json!({"g": ["a", "b"][number % 2], "n": number});
+            let data = json!({"g": (["a", "b"][number % 2]), "n": number});
             let call = Call::new(None, "test::work", Payload::encode(&data).unwrap());
             rig.start_enqueue("q", call)
         })
@@ -123,7 +132,9 @@ async fn a_failing_head_holds_up_its_group_alone() {
     for _ in 0..8 {
         let delivered = next(&mut heard).await;
         let data = delivered.data();
-        let group = order.entry(data["g"].as_str().unwrap().to_owned()).or_default();
+        let group = order
+            .entry(data["g"].as_str().unwrap().to_owned())
+            .or_default();
         group.push((data["n"].as_u64().unwrap(), delivered.at_ms));
     }
     let numbers = |group: &str| -> Vec<u64> { order[group].iter().map(|(n, _)| *n).collect() };
@@ -140,7 +151,8 @@ async fn plain_calls_enqueue_too_and_may_wait() {
     let id = Uuid::new_v4().to_string();
     let input = json!({"queue": "default", "function_id": "test::work", "data": {"a": 1},
         "messageReceiptId": id, "traceparent": "tp", "baggage": "b", "namespace": "n"});
-    rig.check(api::ENQUEUE, input, json!({ "messageReceiptId": id })).await;
+    rig.check(api::ENQUEUE, input, json!({ "messageReceiptId": id }))
+        .await;
     let delivered = next(&mut heard).await;
     assert_eq!(delivered.data(), json!({"a": 1}));
     assert_eq!(delivered.call.trace.parent.as_deref(), Some("tp"));
@@ -149,13 +161,28 @@ async fn plain_calls_enqueue_too_and_may_wait() {
     let input = json!({"function_id": "test::work", "delay_ms": 5000});
     rig.call(api::OUR_ENQUEUE, input).await.unwrap();
     let stats = json!({"queue": "default", "depth": 1, "in_flight": 0, "delayed": 1, "dead": 0, "consumers": 1});
-    rig.check(api::OUR_STATS, json!({"queue": "default"}), stats).await;
+    rig.check(api::OUR_STATS, json!({"queue": "default"}), stats)
+        .await;
     let delivered = next(&mut heard).await;
     assert_eq!(delivered.data(), Value::Null);
     assert!((5000..5010).contains(&(delivered.at_ms - before)));
     let bad = json!({"function_id": "x", "messageReceiptId": "1"});
-    rig.refuse(api::ENQUEUE, bad, Code::InvalidInput, "enqueue_error", "not a UUID").await;
-    rig.refuse(api::ENQUEUE, json!({}), Code::InvalidInput, "enqueue_error", "function_id").await;
+    rig.refuse(
+        api::ENQUEUE,
+        bad,
+        Code::InvalidInput,
+        "enqueue_error",
+        "not a UUID",
+    )
+    .await;
+    rig.refuse(
+        api::ENQUEUE,
+        json!({}),
+        Code::InvalidInput,
+        "enqueue_error",
+        "function_id",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,15 +192,21 @@ async fn a_store_that_cannot_write_gives_no_receipt_and_nothing_is_delivered() {
     let mut heard = rig.answer("test::work", ok).await;
     rig.bind("t", "test::work", json!({"topic": "t"}));
     store.refuses(true);
-    let error = rig.enqueue("default", "test::work", json!(1)).await.unwrap_err();
+    let error = rig
+        .enqueue("default", "test::work", json!(1))
+        .await
+        .unwrap_err();
     assert_eq!(error.reason.as_deref(), Some("enqueue_error"));
     assert_eq!(error.code, Code::Unavailable);
     let input = json!({"topic": "t", "data": 1});
-    rig.refuse(api::PUBLISH, input, Code::Unavailable, "publish_failed", "").await;
+    rig.refuse(api::PUBLISH, input, Code::Unavailable, "publish_failed", "")
+        .await;
     silence(&mut heard, 100_000).await;
     assert_eq!((rig.depth("default").await, rig.depth("t").await), (0, 0));
     store.refuses(false);
-    rig.enqueue("default", "test::work", json!(2)).await.unwrap();
+    rig.enqueue("default", "test::work", json!(2))
+        .await
+        .unwrap();
     assert_eq!(next(&mut heard).await.data(), 2);
 }
 
@@ -182,7 +215,9 @@ async fn failures_wait_for_the_store() {
     let store = Arc::new(Stubborn::default());
     let rig = Rig::on(Arc::clone(&store) as _, Config::default()).await;
     let mut calls = rig.offer("test::work").await;
-    rig.enqueue("default", "test::work", json!(1)).await.unwrap();
+    rig.enqueue("default", "test::work", json!(1))
+        .await
+        .unwrap();
     let call = next(&mut calls).await;
     store.refuses(true);
     call.reply(Err(Error::worker(Code::Failed, "boom")));
@@ -190,6 +225,24 @@ async fn failures_wait_for_the_store() {
     store.refuses(false);
     next(&mut calls).await.reply(Ok(Payload::NULL));
     rig.emptied("default").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_is_not_asked_again_at_once() {
+    let rig = Rig::new().await;
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let _heard = rig
+        .answer("test::work", move |_| {
+            *count.lock() += 1;
+            panic!("a test's own")
+        })
+        .await;
+    rig.enqueue("default", "test::work", json!(1))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(*asked.lock(), 3);
 }
 
 /// A store that can be told to refuse writes.
@@ -209,7 +262,8 @@ impl Default for Stubborn {
 
 impl Stubborn {
     fn refuses(&self, refuses: bool) {
-        self.refuses.store(refuses, std::sync::atomic::Ordering::Relaxed);
+        self.refuses
+            .store(refuses, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

@@ -8,7 +8,9 @@ async fn what_was_in_work_at_a_crash_is_delivered_again() {
     let rig = Rig::on(Arc::clone(&store), Config::default()).await;
     let mut calls = rig.offer("test::work").await;
     for number in 0..3 {
-        rig.enqueue("default", "test::work", json!(number)).await.unwrap();
+        rig.enqueue("default", "test::work", json!(number))
+            .await
+            .unwrap();
     }
     let _in_work = (next(&mut calls).await, next(&mut calls).await);
     next(&mut calls).await.reply(Ok(Payload::NULL));
@@ -29,12 +31,16 @@ async fn attempts_and_dead_letters_survive() {
     let store = memory::open();
     let rig = Rig::on(Arc::clone(&store), Config::default()).await;
     let mut heard = rig.answer("test::work", boom).await;
-    rig.enqueue("default", "test::work", json!("dead")).await.unwrap();
+    rig.enqueue("default", "test::work", json!("dead"))
+        .await
+        .unwrap();
     rig.emptied("default").await;
     for _ in 0..3 {
         next(&mut heard).await;
     }
-    rig.enqueue("default", "test::work", json!("tired")).await.unwrap();
+    rig.enqueue("default", "test::work", json!("tired"))
+        .await
+        .unwrap();
     next(&mut heard).await;
     next(&mut heard).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -44,8 +50,16 @@ async fn attempts_and_dead_letters_survive() {
     // The third attempt, and the last.
     assert_eq!(next(&mut heard).await.data(), "tired");
     silence(&mut heard, 100_000).await;
-    let page = rig.call(api::OUR_DEAD, json!({"queue": "default"})).await.unwrap();
-    let dead: Vec<&Value> = page.as_array().unwrap().iter().map(|dead| &dead["payload"]).collect();
+    let page = rig
+        .call(api::OUR_DEAD, json!({"queue": "default"}))
+        .await
+        .unwrap();
+    let dead: Vec<&Value> = page
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|dead| &dead["payload"])
+        .collect();
     assert_eq!(dead, ["dead", "tired"]);
 }
 
@@ -54,12 +68,19 @@ async fn a_function_that_is_missing_after_a_start_costs_no_attempt() {
     let store = memory::open();
     let rig = Rig::on(Arc::clone(&store), Config::default()).await;
     rig.queue.halt();
-    rig.enqueue("default", "missing::work", json!(1)).await.unwrap();
+    rig.enqueue("default", "missing::work", json!(1))
+        .await
+        .unwrap();
     rig.crash();
     let rig = Rig::on(store, Config::default()).await;
-    rig.enqueue("default", "missing::work", json!(2)).await.unwrap();
+    rig.enqueue("default", "missing::work", json!(2))
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(20)).await;
-    let dead = rig.call(api::DLQ_MESSAGES, json!({"topic": "default"})).await.unwrap();
+    let dead = rig
+        .call(api::DLQ_MESSAGES, json!({"topic": "default"}))
+        .await
+        .unwrap();
     // The new one is nobody's heritage.
     assert_eq!(dead[0]["payload"], 2);
     assert_eq!(dead.as_array().unwrap().len(), 1);
@@ -75,11 +96,17 @@ async fn the_end_of_the_engine_is_no_failed_attempt() {
     config.queue_configs.get_mut("default").unwrap().max_retries = 1;
     let rig = Rig::on(Arc::clone(&store), config.clone()).await;
     let mut calls = rig.offer("test::work").await;
-    rig.enqueue("default", "test::work", json!("fails")).await.unwrap();
-    rig.enqueue("default", "test::work", json!("succeeds")).await.unwrap();
+    rig.enqueue("default", "test::work", json!("fails"))
+        .await
+        .unwrap();
+    rig.enqueue("default", "test::work", json!("succeeds"))
+        .await
+        .unwrap();
     let (failing, succeeding) = (next(&mut calls).await, next(&mut calls).await);
     rig.queue.halt();
-    rig.enqueue("default", "test::work", json!("new")).await.unwrap();
+    rig.enqueue("default", "test::work", json!("new"))
+        .await
+        .unwrap();
     failing.reply(Err(Error::engine(Code::WorkerLost, "the worker is gone")));
     succeeding.reply(Ok(Payload::NULL));
     silence(&mut calls, 10_000).await;
@@ -103,7 +130,10 @@ async fn a_queue_that_is_not_configured_any_more_delivers_what_it_has() {
     let rig = Rig::on(store, Config::default()).await;
     let mut heard = rig.answer("test::work", ok).await;
     assert_eq!(next(&mut heard).await.data(), 1);
-    let error = rig.enqueue("old", "test::work", json!(2)).await.unwrap_err();
+    let error = rig
+        .enqueue("old", "test::work", json!(2))
+        .await
+        .unwrap_err();
     assert_eq!(error.code, Code::NotFound);
 }
 
@@ -114,7 +144,9 @@ async fn numbers_are_not_given_twice() {
         let rig = Rig::on(Arc::clone(&store), Config::default()).await;
         rig.queue.halt();
         for number in 0..3 {
-            rig.enqueue("default", "test::work", json!(life * 3 + number)).await.unwrap();
+            rig.enqueue("default", "test::work", json!(life * 3 + number))
+                .await
+                .unwrap();
         }
         rig.crash();
     }

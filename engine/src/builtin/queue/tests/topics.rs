@@ -28,7 +28,8 @@ async fn every_subscriber_gets_a_copy_and_fails_alone() {
     rig.check(api::DLQ_TOPICS, Value::Null, dead).await;
     let mut bad = rig.answer("test::bad", ok).await;
     let redriven = json!({"queue": "t::test::bad", "redriven": 1});
-    rig.check(api::REDRIVE, json!({"queue": "t::test::bad"}), redriven).await;
+    rig.check(api::REDRIVE, json!({"queue": "t::test::bad"}), redriven)
+        .await;
     next(&mut bad).await;
     silence(&mut good, 100_000).await;
 }
@@ -91,7 +92,11 @@ async fn only_false_keeps_a_message_from_its_function_and_a_failed_condition_is_
         .await;
     let mut heard = rig.answer("test::hear", ok).await;
     let once = json!({"maxRetries": 1});
-    rig.bind("t", "test::hear", json!({"topic": "t", "condition_function_id": "test::condition", "queue_config": once}));
+    rig.bind(
+        "t",
+        "test::hear",
+        json!({"topic": "t", "condition_function_id": "test::condition", "queue_config": once}),
+    );
     for data in [json!(1), json!(2), json!(null), json!("three")] {
         rig.publish("t", data.clone()).await;
         assert_eq!(next(&mut asked).await.data(), data);
@@ -100,8 +105,14 @@ async fn only_false_keeps_a_message_from_its_function_and_a_failed_condition_is_
     assert_eq!(next(&mut heard).await.data(), 2);
     assert_eq!(next(&mut heard).await.data(), Value::Null);
     silence(&mut heard, 10_000).await;
-    let dead = rig.call(api::DLQ_MESSAGES, json!({"topic": "t"})).await.unwrap();
-    assert_eq!((&dead[0]["payload"], &dead[0]["error"]), (&json!("three"), &json!("failed: not a number")));
+    let dead = rig
+        .call(api::DLQ_MESSAGES, json!({"topic": "t"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&dead[0]["payload"], &dead[0]["error"]),
+        (&json!("three"), &json!("failed: not a number"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +124,11 @@ async fn what_was_published_to_nobody_waits_for_the_first_subscriber() {
     assert_eq!(rig.depth("t").await, 600);
     let mut first = rig.answer("test::first", ok).await;
     let mut second = rig.answer("test::second", ok).await;
-    rig.bind("1", "test::first", json!({"topic": "t", "queue_config": {"type": "fifo"}}));
+    rig.bind(
+        "1",
+        "test::first",
+        json!({"topic": "t", "queue_config": {"type": "fifo"}}),
+    );
     rig.bind("2", "test::second", json!({"topic": "t"}));
     rig.publish("t", json!(600)).await;
     for number in 0..=600 {
@@ -182,7 +197,14 @@ async fn a_topic_that_somebody_holds_up_is_overloaded_for_all() {
     next(&mut heard).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     let input = json!({"topic": "t", "data": 2});
-    rig.refuse(api::PUBLISH, input, Code::Overloaded, "publish_failed", "holds 1").await;
+    rig.refuse(
+        api::PUBLISH,
+        input,
+        Code::Overloaded,
+        "publish_failed",
+        "holds 1",
+    )
+    .await;
     silence(&mut heard, 10_000).await;
 }
 
@@ -194,9 +216,23 @@ async fn topics_are_bounded_and_those_that_are_empty_cost_nothing() {
     rig.publish("a", json!(1)).await;
     rig.publish("b", json!(1)).await;
     let input = json!({"topic": "c", "data": 1});
-    rig.refuse(api::PUBLISH, input, Code::Overloaded, "publish_failed", "2 topics").await;
+    rig.refuse(
+        api::PUBLISH,
+        input,
+        Code::Overloaded,
+        "publish_failed",
+        "2 topics",
+    )
+    .await;
     let long = json!({"topic": "x".repeat(513)});
-    rig.refuse(api::PUBLISH, long, Code::InvalidInput, "publish_failed", "512 bytes").await;
+    rig.refuse(
+        api::PUBLISH,
+        long,
+        Code::InvalidInput,
+        "publish_failed",
+        "512 bytes",
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +240,11 @@ async fn delays_and_visibility_of_a_trigger_are_kept() {
     let rig = Rig::new().await;
     let mut heard = rig.answer("test::hear", ok).await;
     let queue = json!({"delaySeconds": 3, "visibilityTimeout": 7, "concurrency": 1});
-    rig.bind("t", "test::hear", json!({"topic": "t", "queue_config": queue}));
+    rig.bind(
+        "t",
+        "test::hear",
+        json!({"topic": "t", "queue_config": queue}),
+    );
     rig.publish("t", json!(1)).await;
     let delivered = next(&mut heard).await;
     assert!((3000..3010).contains(&delivered.at_ms));
@@ -224,5 +264,8 @@ async fn a_config_that_cannot_be_used_is_refused() {
     refuse(json!(null), "config of a durable:subscriber trigger");
     refuse(json!({}), "missing field `topic`");
     refuse(json!({"topic": ""}), "topic is not set");
-    refuse(json!({"topic": "t", "queue_config": {"type": "lifo"}}), "unknown variant `lifo`");
+    refuse(
+        json!({"topic": "t", "queue_config": {"type": "lifo"}}),
+        "unknown variant `lifo`",
+    );
 }
