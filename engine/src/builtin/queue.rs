@@ -75,9 +75,12 @@ impl Queue {
 
     async fn with_clock(
         store: Arc<dyn Storage>,
-        config: Config,
+        mut config: Config,
         clock: Clock,
     ) -> Result<Arc<Queue>, Error> {
+        if config.queue_configs.is_empty() {
+            config.queue_configs = Config::default().queue_configs;
+        }
         config
             .check()
             .map_err(|problem| Error::caller(Code::InvalidInput, problem))?;
