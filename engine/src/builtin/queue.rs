@@ -17,7 +17,6 @@ use agentos_sdk::{
 };
 use schemars::{JsonSchema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::storage::Storage;
@@ -32,6 +31,7 @@ mod enqueue;
 mod error;
 mod json;
 mod line;
+mod listing;
 mod machine;
 mod name;
 mod publish;
@@ -47,11 +47,8 @@ pub use config::{Config, QueueConfig, QueueType, TopicConfig, TopicMode};
 pub use json::Json;
 
 use enqueue::Entrance;
-use line::Line;
-use name::Name;
 use publish::Publisher;
 use queues::Queues;
-use rules::Rules;
 use shared::Shared;
 use topics::Topics;
 
@@ -162,83 +159,6 @@ impl Queue {
         .await
     }
 
-    async fn list_topics(
-        self: Arc<Self>,
-        _: Context,
-        _: Option<api::Nothing>,
-    ) -> Result<Vec<api::Topic>, Error> {
-        let names = self.queues.by_name().into_iter();
-        let topics = names.map(|(name, lines)| api::Topic {
-            name,
-            broker_type: api::BROKER_TYPE,
-            subscriber_count: consumers(&lines),
-        });
-        Ok(topics.collect())
-    }
-
-    async fn topic_stats(
-        self: Arc<Self>,
-        _: Context,
-        input: api::TopicName,
-    ) -> Result<api::TopicStats, Error> {
-        let topic = error::required(input.topic.as_deref(), "topic", "topic_required")?;
-        let lines = self.queues.resolve(topic);
-        let counts = lines.iter().map(|line| line.counts());
-        let (depth, dlq_depth) = counts.fold((0, 0), |(depth, dead), counts| {
-            (depth + counts.depth, dead + counts.dead)
-        });
-        Ok(api::TopicStats {
-            depth,
-            consumer_count: consumers(&lines),
-            dlq_depth,
-            config: self.rules_of(&lines),
-        })
-    }
-
-    /// The rules of one queue; of a topic, those of its first subscriber, or the usual ones.
-    fn rules_of(&self, lines: &[Arc<Line>]) -> Value {
-        let bound = lines.iter().find(|line| is_consumed(line));
-        let rules = bound.map_or_else(
-            || Rules::of_topic(&self.queues.shared.config.topics),
-            |line| line.rules(),
-        );
-        json!(rules)
-    }
-
-    async fn stats(self: Arc<Self>, _: Context, input: api::Queue) -> Result<api::Stats, Error> {
-        let queue = error::required(input.queue.as_deref(), "queue", "queue_not_set")?.to_owned();
-        let lines = self.queues.resolve(&queue);
-        let mut stats = api::Stats {
-            queue,
-            depth: 0,
-            in_flight: 0,
-            delayed: 0,
-            dead: 0,
-            consumers: consumers(&lines),
-        };
-        for counts in lines.iter().map(|line| line.counts()) {
-            stats.depth += counts.depth;
-            stats.in_flight += counts.leased;
-            stats.delayed += counts.delayed;
-            stats.dead += counts.dead;
-        }
-        Ok(stats)
-    }
-
-    async fn dlq_topics(
-        self: Arc<Self>,
-        _: Context,
-        _: Option<api::Nothing>,
-    ) -> Result<Vec<api::DeadTopic>, Error> {
-        let names = self.queues.by_name().into_iter();
-        let topics = names.map(|(topic, lines)| api::DeadTopic {
-            topic,
-            broker_type: api::BROKER_TYPE,
-            message_count: lines.iter().map(|line| line.counts().dead).sum(),
-        });
-        Ok(topics.filter(|topic| topic.message_count > 0).collect())
-    }
-
     async fn dlq_messages(
         self: Arc<Self>,
         _: Context,
@@ -266,6 +186,25 @@ impl Queue {
         to.function(id, move |context: Context, input: I| {
             let work = run(Arc::clone(&queue), context, input);
             async move { work.await.map_err(|error| error::named(error, reason)) }
+        })
+    }
+}
+
+impl Queue {
+    /// As `offer`, for what answers without waiting.
+    fn look<'a, I, O>(
+        self: &Arc<Self>,
+        to: &'a mut Registrar,
+        id: &str,
+        reason: &'static str,
+        run: fn(&Self, I) -> Result<O, Error>,
+    ) -> FunctionBuilder<'a>
+    where
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+    {
+        self.offer(to, id, reason, move |queue, _, input| {
+            std::future::ready(run(&queue, input))
         })
     }
 }
@@ -299,7 +238,7 @@ impl Worker for Queue {
             Self::discard_message,
         )
         .describe("Throws one dead letter away");
-        self.offer(
+        self.look(
             to,
             api::LIST_TOPICS,
             "list_topics_failed",
@@ -307,7 +246,7 @@ impl Worker for Queue {
         )
         .describe("All queues and durable topics")
         .idempotent();
-        self.offer(
+        self.look(
             to,
             api::TOPIC_STATS,
             "topic_stats_failed",
@@ -315,10 +254,10 @@ impl Worker for Queue {
         )
         .describe("How much waits in a queue or topic, and by which rules")
         .idempotent();
-        self.offer(to, api::OUR_STATS, "stats_failed", Self::stats)
+        self.look(to, api::OUR_STATS, "stats_failed", Self::stats)
             .describe("How many messages of a queue or topic wait, run and are dead")
             .idempotent();
-        self.offer(to, api::DLQ_TOPICS, "dlq_topics_failed", Self::dlq_topics)
+        self.look(to, api::DLQ_TOPICS, "dlq_topics_failed", Self::dlq_topics)
             .describe("All queues and topics with dead letters")
             .idempotent();
         for id in [api::DLQ_MESSAGES, api::OUR_DEAD] {
@@ -355,15 +294,6 @@ fn trigger_type(id: &str) -> TriggerTypeSpec {
         config_schema: Some(schema_for!(api::TriggerConfig).to_value()),
         payload_schema: None,
     }
-}
-
-/// Whether anything in `line` would be delivered.
-fn is_consumed(line: &Line) -> bool {
-    matches!(line.name(), Name::Function(_)) || line.has_subscriber()
-}
-
-fn consumers(lines: &[Arc<Line>]) -> usize {
-    lines.iter().filter(|line| is_consumed(line)).count()
 }
 
 /// Runs `work` to its end, also when the caller gives up: half of it must not be done.

@@ -49,8 +49,10 @@ async fn what_cannot_be_enqueued_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_is_overloaded() {
-    let mut config = Config::default();
-    config.messages_per_queue_max = 2;
+    let config = Config {
+        messages_per_queue_max: 2,
+        ..Config::default()
+    };
     let rig = Rig::on(memory::open(), config).await;
     let mut calls = rig.offer("test::work").await;
     for _ in 0..2 {

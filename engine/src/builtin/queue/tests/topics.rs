@@ -169,8 +169,10 @@ async fn a_subscriber_that_comes_back_has_missed_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_has_gone_holds_up_nobody() {
-    let mut config = Config::default();
-    config.messages_per_queue_max = 2;
+    let config = Config {
+        messages_per_queue_max: 2,
+        ..Config::default()
+    };
     let rig = Rig::on(memory::open(), config).await;
     let mut heard = rig.answer("test::hear", ok).await;
     rig.bind("gone", "test::gone", json!({"topic": "t"}));
@@ -186,8 +188,10 @@ async fn one_that_has_gone_holds_up_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_somebody_holds_up_is_overloaded_for_all() {
-    let mut config = Config::default();
-    config.messages_per_queue_max = 1;
+    let config = Config {
+        messages_per_queue_max: 1,
+        ..Config::default()
+    };
     let rig = Rig::on(memory::open(), config).await;
     let _calls = rig.offer("test::slow").await;
     let mut heard = rig.answer("test::hear", ok).await;
@@ -210,8 +214,10 @@ async fn a_topic_that_somebody_holds_up_is_overloaded_for_all() {
 
 #[tokio::test(start_paused = true)]
 async fn topics_are_bounded_and_those_that_are_empty_cost_nothing() {
-    let mut config = Config::default();
-    config.topics_max = 2;
+    let config = Config {
+        topics_max: 2,
+        ..Config::default()
+    };
     let rig = Rig::on(memory::open(), config).await;
     rig.publish("a", json!(1)).await;
     rig.publish("b", json!(1)).await;
