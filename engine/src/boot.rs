@@ -26,6 +26,7 @@ use crate::{
         exec::Exec,
         http::{self, Http, Readiness},
         pubsub::Pubsub,
+        queue::Queue,
         state::State,
     },
     config::{Auth, Module, ProcessEnv, Settings, iii::Store},
@@ -70,6 +71,7 @@ pub struct Running {
     note: Note,
     supervisor: supervisor::Handle,
     locals: Vec<LocalSession>,
+    queue: Arc<Queue>,
     store: Arc<dyn storage::Storage>,
     listener: JoinHandle<()>,
     accept: CancellationToken,
@@ -193,9 +195,13 @@ pub async fn start(
         settings.modules.configuration()?,
         Arc::new(ProcessEnv),
     );
-    let builtins: [(&str, Arc<dyn Worker>); 6] = [
+    let queue = Queue::open(store_of(Module::Queue), settings.modules.queue()?)
+        .await
+        .context("cannot open the queues")?;
+    let builtins: [(&str, Arc<dyn Worker>); 7] = [
         ("engine", admin),
         ("state", state),
+        ("queue", Arc::clone(&queue) as _),
         ("http", http),
         ("configuration", configuration),
         ("exec", Exec::new(settings.watches.clone())),
@@ -230,6 +236,7 @@ pub async fn start(
         note,
         supervisor,
         locals,
+        queue,
         store,
         listener,
         accept,
@@ -338,6 +345,7 @@ impl Running {
     /// Stops everything in order: processes, sessions, built-ins, store.
     pub async fn shutdown(self) {
         self.accept.cancel();
+        self.queue.halt();
         self.supervisor.shutdown().await;
         self.bus.close_all(&ErrorBody::engine(
             Code::Unavailable,

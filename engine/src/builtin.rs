@@ -6,4 +6,5 @@ pub mod exec;
 pub mod firing;
 pub mod http;
 pub mod pubsub;
+pub mod queue;
 pub mod state;

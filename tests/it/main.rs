@@ -11,5 +11,6 @@ mod durable;
 mod harness;
 mod http;
 mod pubsub;
+mod queue;
 mod raw;
 mod supervised;

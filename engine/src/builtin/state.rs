@@ -60,7 +60,10 @@ impl State {
     }
 
     fn with_clock(store: Arc<dyn Storage>, config: Config, clock: Clock) -> Arc<State> {
-        let events = Arc::new(Events::new(config.events_per_trigger_max, config.triggers_enabled));
+        let events = Arc::new(Events::new(
+            config.events_per_trigger_max,
+            config.triggers_enabled,
+        ));
         let reads = Reads {
             store: Arc::clone(&store),
             config: config.clone(),

@@ -2,7 +2,7 @@
 
 use super::{Access, Error, ExposeFilter, Module, Modules, iii};
 use crate::{
-    builtin::{configuration, pubsub, state},
+    builtin::{configuration, pubsub, queue, state},
     session::AccessConfig,
 };
 
@@ -41,6 +41,20 @@ impl Modules {
         match self {
             Modules::Native(sections) => sections.of(Module::Configuration).read(),
             Modules::Iii(_) => Ok(configuration::Config::default()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit, or two that do not fit each other.
+    pub fn queue(&self) -> Result<queue::Config, Error> {
+        match self {
+            Modules::Native(sections) => {
+                let section = sections.of(Module::Queue);
+                let config: queue::Config = section.read()?;
+                config.check().map_err(|why| section.error(why))?;
+                Ok(config)
+            }
+            Modules::Iii(modules) => Ok(modules.queue.as_ref().map(Into::into).unwrap_or_default()),
         }
     }
 
@@ -94,6 +108,7 @@ impl Modules {
         self.state()?;
         self.configuration()?;
         self.pubsub()?;
+        self.queue()?;
         Ok(())
     }
 }
@@ -106,6 +121,42 @@ impl From<&iii::State> for state::Config {
             value_bytes_max: value_bytes_max.unwrap_or(own.value_bytes_max),
             triggers_enabled: asked.triggers_enabled,
             ..own
+        }
+    }
+}
+
+impl From<&iii::Queue> for queue::Config {
+    fn from(asked: &iii::Queue) -> Self {
+        let named = |asked: &iii::NamedQueue| queue::QueueConfig {
+            max_retries: asked.max_retries,
+            concurrency: asked.concurrency as usize,
+            r#type: match asked.kind {
+                iii::QueueKind::Standard => queue::QueueType::Standard,
+                iii::QueueKind::Fifo => queue::QueueType::Fifo,
+            },
+            message_group_field: asked.message_group_field.clone(),
+            backoff_ms: asked.backoff_ms,
+            poll_interval_ms: asked.poll_interval_ms,
+            ..queue::QueueConfig::default()
+        };
+        let queues = asked.queues.iter();
+        let topics = queue::TopicConfig {
+            max_attempts: asked.topics.max_attempts,
+            backoff_ms: asked.topics.backoff_ms,
+            concurrency: asked.topics.concurrency as usize,
+            poll_interval_ms: asked.topics.poll_interval_ms,
+            mode: match asked.topics.mode {
+                iii::Mode::Concurrent => queue::TopicMode::Concurrent,
+                iii::Mode::Fifo => queue::TopicMode::Fifo,
+            },
+            ..queue::TopicConfig::default()
+        };
+        queue::Config {
+            queue_configs: queues
+                .map(|(name, asked)| (name.clone(), named(asked)))
+                .collect(),
+            topics,
+            ..queue::Config::default()
         }
     }
 }

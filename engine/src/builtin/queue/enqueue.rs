@@ -1,0 +1,137 @@
+//! The enqueue action: a call that is to be made later becomes a message and a receipt.
+
+use std::sync::Arc;
+
+use agentos_sdk::{
+    Code, Error, FunctionSpec, Handler, Invocation, Payload, Trace,
+    protocol::{Call, Delivery},
+};
+use schemars::schema_for;
+use uuid::Uuid;
+
+use super::{
+    api, error,
+    line::Storing,
+    queues::Queues,
+    record::{Body, Envelope},
+};
+use crate::storage::Batch;
+
+/// The queue of those who name none.
+const QUEUE_DEFAULT: &str = "default";
+
+/// Takes calls whose target is to run later, and plain calls that ask for the same.
+pub(super) struct Entrance(pub(super) Arc<Queues>);
+
+impl Handler for Entrance {
+    /// Gives the message its place before it returns: who calls twice has the calls in order.
+    fn start(&self, invocation: Invocation) {
+        match self.accept(invocation.call()) {
+            Ok((id, storing)) => {
+                let queues = Arc::clone(&self.0);
+                // Not to be given up half way, whoever waits for it.
+                tokio::spawn(async move {
+                    let stored = store(&queues, vec![storing]).await;
+                    invocation.reply(stored.map_err(enqueue_error).and_then(|()| receipt(id)));
+                });
+            }
+            Err(error) => invocation.reply(Err(enqueue_error(error))),
+        }
+    }
+}
+
+impl Entrance {
+    /// What is offered under `id`.
+    pub(super) fn spec(id: &str) -> FunctionSpec {
+        FunctionSpec {
+            description: Some(
+                "Puts a call on a queue; durable when it answers with a receipt".to_owned(),
+            ),
+            input_schema: Some(schema_for!(api::Enqueue).to_value()),
+            output_schema: Some(schema_for!(api::Receipt).to_value()),
+            ..FunctionSpec::new(id)
+        }
+    }
+
+    fn accept(&self, call: &Call) -> Result<(Uuid, Storing), Error> {
+        match &call.delivery {
+            Delivery::Enqueue(queue) => {
+                let envelope = Envelope {
+                    function: Some(Arc::clone(&call.function)),
+                    namespace: call.namespace.clone(),
+                    metadata: call.metadata.clone(),
+                    ..Envelope::default()
+                };
+                let body = Body::new(envelope.in_trace(&call.trace), call.payload.clone());
+                self.put(queue, Uuid::new_v4(), body, 0)
+            }
+            _ => self.accept_asked(call),
+        }
+    }
+
+    fn accept_asked(&self, call: &Call) -> Result<(Uuid, Storing), Error> {
+        let input: api::Enqueue = call.payload.decode().map_err(|error| {
+            let message = format!("input of `{}`: {error}", call.function);
+            Error::caller(Code::InvalidInput, message)
+        })?;
+        let id = match &input.message_receipt_id {
+            None => Uuid::new_v4(),
+            Some(id) => Uuid::parse_str(id)
+                .map_err(|_| Error::caller(Code::InvalidInput, "messageReceiptId is not a UUID"))?,
+        };
+        let trace = Trace {
+            parent: input
+                .traceparent
+                .map_or(call.trace.parent.clone(), |text| Some(text.into())),
+            baggage: input
+                .baggage
+                .map_or(call.trace.baggage.clone(), |text| Some(text.into())),
+        };
+        let envelope = Envelope {
+            function: Some(input.function_id.into()),
+            namespace: input.namespace.map(Into::into),
+            metadata: call.metadata.clone(),
+            ..Envelope::default()
+        };
+        let payload = input
+            .data
+            .map_or(Payload::NULL, super::json::Json::into_payload);
+        let body = Body::new(envelope.in_trace(&trace), payload);
+        let queue = input.queue.as_deref().unwrap_or(QUEUE_DEFAULT);
+        self.put(queue, id, body, input.delay_ms.unwrap_or_default())
+    }
+
+    fn put(
+        &self,
+        queue: &str,
+        id: Uuid,
+        body: Body,
+        delay_ms: u64,
+    ) -> Result<(Uuid, Storing), Error> {
+        let line = self.0.function(queue)?;
+        Ok((id, line.accept(id.as_u128(), body, delay_ms)?))
+    }
+}
+
+/// Writes messages that have their place; all or none.
+pub(super) async fn store(queues: &Queues, messages: Vec<Storing>) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    for message in &messages {
+        message.write(&mut batch);
+    }
+    let committed = queues.shared.store.commit(batch).await;
+    committed.map_err(error::from_storage)?;
+    messages.into_iter().for_each(Storing::done);
+    Ok(())
+}
+
+fn receipt(id: Uuid) -> Result<Payload, Error> {
+    let receipt = api::Receipt {
+        message_receipt_id: id.to_string(),
+    };
+    Payload::encode(&receipt).map_err(|error| Error::engine(Code::Internal, error.to_string()))
+}
+
+fn enqueue_error(error: Error) -> Error {
+    error::named(error, error::ENQUEUE)
+}

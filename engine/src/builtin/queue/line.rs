@@ -1,0 +1,264 @@
+//! One queue at work: its machine, and everything that moves it.
+//!
+//! Whoever changes something looks at once whether a message can go (`pump`), so nothing polls.
+//! No lock is held while a store or the bus is asked.
+
+use std::sync::Arc;
+
+use agentos_sdk::{Code, Error};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::{
+    machine::{Counts, Full, Lease, Machine},
+    name::{self, Name, Number},
+    record::{BODIES, Body, HEADS, Head, body_key},
+    rules::{self, Rules},
+    shared::Shared,
+};
+use crate::{builtin::firing::Target, storage::Batch};
+
+pub(super) struct Line {
+    name: Name,
+    prefix: Bytes,
+    /// Tells it from other lines; a name may come back.
+    number: Number,
+    pub(super) shared: Arc<Shared>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    machine: Machine,
+    /// Triggers of the function, for a topic's subscriber. They share the queue; the newest says
+    /// how it is called.
+    targets: Vec<Arc<Target>>,
+    /// Reasons to keep a subscriber's queue closed for a while.
+    holds: usize,
+    /// When the alarm rings for this line.
+    armed_ms: Option<u64>,
+}
+
+impl Line {
+    pub(super) fn new(name: Name, rules: Rules, shared: &Arc<Shared>) -> Arc<Self> {
+        let open = matches!(name, Name::Function(_));
+        let machine = Machine::new(rules, shared.config.messages_per_queue_max, open);
+        Arc::new(Line {
+            prefix: name.prefix(),
+            name,
+            number: shared.number(),
+            shared: Arc::clone(shared),
+            inner: Mutex::new(Inner {
+                machine,
+                targets: Vec::new(),
+                holds: 0,
+                armed_ms: None,
+            }),
+        })
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(super) fn prefix(&self) -> &Bytes {
+        &self.prefix
+    }
+
+    pub(super) fn number(&self) -> Number {
+        self.number
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.inner.lock().machine.counts()
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        self.inner.lock().machine.rules().clone()
+    }
+
+    /// Looks at the machine, or changes it. What changed may let messages go: see [`Line::pump`].
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Machine) -> T) -> T {
+        look(&mut self.inner.lock().machine)
+    }
+
+    pub(super) fn key(&self, number: Number) -> Bytes {
+        name::key(&self.prefix, number)
+    }
+
+    // ── Subscribers of topics ───────────────────────────────────────────────────────────────
+
+    /// Delivers to `target` from now on.
+    pub(super) fn subscribe(self: &Arc<Self>, target: Arc<Target>, rules: Rules) {
+        let mut inner = self.inner.lock();
+        inner.targets.retain(|old| old.id() != target.id());
+        inner.targets.push(target);
+        inner.machine.set_rules(rules);
+        inner.review();
+        drop(inner);
+        self.pump();
+    }
+
+    /// Forgets a trigger. Without any the queue keeps its messages.
+    pub(super) fn unsubscribe(&self, trigger: &str) {
+        let mut inner = self.inner.lock();
+        inner.targets.retain(|target| &**target.id() != trigger);
+        inner.review();
+    }
+
+    pub(super) fn has_subscriber(&self) -> bool {
+        !self.inner.lock().targets.is_empty()
+    }
+
+    pub(super) fn target(&self) -> Option<Arc<Target>> {
+        self.inner.lock().targets.last().cloned()
+    }
+
+    /// Delivers nothing until the hold is dropped.
+    pub(super) fn hold(self: &Arc<Self>) -> Hold {
+        let mut inner = self.inner.lock();
+        inner.holds += 1;
+        inner.review();
+        Hold(Arc::clone(self))
+    }
+
+    // ── Messages ────────────────────────────────────────────────────────────────────────────
+
+    /// Gives a message its place, by order of arrival. It counts when [`Storing::done`] is said.
+    ///
+    /// # Errors
+    /// `overloaded` when the queue is full, `invalid_input` when the message names no group and
+    /// the queue keeps order by group.
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        id: u128,
+        body: Body,
+        delay_ms: u64,
+    ) -> Result<Storing, Error> {
+        let rules = self.rules();
+        let group = match &rules.message_group_field {
+            None => 0,
+            Some(field) => rules::group(&body.payload, field).ok_or_else(|| {
+                let message = format!("queue '{}' is fifo and needs `{field}` in data", self.name);
+                Error::caller(Code::InvalidInput, message)
+            })?,
+        };
+        let due_ms = match delay_ms.max(rules.delay_ms) {
+            0 => 0,
+            delay_ms => self.shared.now_ms().saturating_add(delay_ms),
+        };
+        let mut inner = self.inner.lock();
+        // Under the lock: the order of numbers is the order of arrival.
+        let number = self.shared.number();
+        let head = Head {
+            id,
+            body: number,
+            payload_bytes: body.payload.len() as u64,
+            group,
+            attempts: 0,
+            due_ms,
+        };
+        inner.machine.accept(number, head).map_err(|Full| {
+            let max = self.shared.config.messages_per_queue_max;
+            let message = format!(
+                "queue '{}' holds {max} messages, dead letters among them",
+                self.name
+            );
+            Error::engine(Code::Overloaded, message)
+        })?;
+        Ok(Storing {
+            line: Arc::clone(self),
+            number,
+            head,
+            body,
+            done: false,
+        })
+    }
+
+    /// Starts every delivery that may start now, and sets the alarm for the next.
+    pub(super) fn pump(self: &Arc<Self>) {
+        if !self.shared.may_deliver() {
+            return;
+        }
+        let now_ms = self.shared.now_ms();
+        let mut leases: Vec<Lease> = Vec::new();
+        let mut inner = self.inner.lock();
+        while let Some(lease) = inner.machine.lease(now_ms) {
+            leases.push(lease);
+        }
+        if let Some(due_ms) = inner.machine.next_due_ms()
+            && inner.armed_ms.is_none_or(|armed_ms| due_ms < armed_ms)
+        {
+            inner.armed_ms = Some(due_ms);
+            self.shared.alarm.set(due_ms, self);
+        }
+        drop(inner);
+        for lease in leases {
+            tokio::spawn(Arc::clone(self).deliver(lease));
+        }
+    }
+
+    /// The alarm that was set has come.
+    pub(super) fn ring(self: &Arc<Self>) {
+        self.inner.lock().armed_ms = None;
+        self.pump();
+    }
+}
+
+impl Inner {
+    /// A subscriber's queue is open while somebody is there and nothing is being moved.
+    fn review(&mut self) {
+        let open = !self.targets.is_empty() && self.holds == 0;
+        self.machine.set_open(open);
+    }
+}
+
+/// Keeps a line closed.
+pub(super) struct Hold(Arc<Line>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner.lock();
+        inner.holds -= 1;
+        inner.review();
+        drop(inner);
+        self.0.pump();
+    }
+}
+
+/// A message that has its place and is on its way to the disk. Dropped, it was never there.
+pub(super) struct Storing {
+    line: Arc<Line>,
+    number: Number,
+    head: Head,
+    body: Body,
+    done: bool,
+}
+
+impl Storing {
+    /// Adds what is to be written.
+    pub(super) fn write(&self, to: &mut Batch) {
+        to.put(HEADS, self.line.key(self.number), self.head.encode());
+        to.put(BODIES, body_key(self.head.body), self.body.encode());
+    }
+
+    /// The message is on disk, and may be delivered.
+    pub(super) fn done(mut self) {
+        self.done = true;
+        self.line.with(|machine| machine.stored(self.number));
+        self.line.pump();
+    }
+
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        if !self.done {
+            self.line.with(|machine| machine.unstored(self.number));
+            // In a queue that keeps order, somebody may have waited behind it.
+            self.line.pump();
+        }
+    }
+}

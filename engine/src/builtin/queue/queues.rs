@@ -1,0 +1,192 @@
+//! All queues there are: found by name, made when needed, read from disk at the start.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use agentos_sdk::{Code, Error};
+use bytes::Bytes;
+use dashmap::{DashMap, Entry};
+
+use super::{
+    line::Line,
+    name::{self, Name},
+    record::{DEAD, DeadLetter, HEADS, Head},
+    rules::Rules,
+    shared::Shared,
+};
+use crate::storage::{self, Scan, Space};
+
+pub(super) struct Queues {
+    pub(super) shared: Arc<Shared>,
+    /// By the prefix of their keys.
+    lines: DashMap<Bytes, Arc<Line>>,
+}
+
+impl Queues {
+    /// Reads what an earlier life has left.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn load(shared: Arc<Shared>) -> Result<Self, storage::Error> {
+        let queues = Queues {
+            shared,
+            lines: DashMap::new(),
+        };
+        for (name, config) in &queues.shared.config.queue_configs {
+            let name = Name::Function(name.as_str().into());
+            let line = Line::new(name, Rules::of_queue(config), &queues.shared);
+            queues.lines.insert(line.prefix().clone(), line);
+        }
+        queues
+            .read(HEADS, |line, number, value| {
+                let head = Head::decode(value)?;
+                line.shared.skip(number);
+                line.with(|machine| machine.restore(number, head, true));
+                Ok(())
+            })
+            .await?;
+        queues
+            .read(DEAD, |line, death, value| {
+                let head = DeadLetter::decode(value)?.head;
+                line.shared.skip(death.max(head.body));
+                line.with(|machine| machine.dead.insert(death, head));
+                Ok(())
+            })
+            .await?;
+        Ok(queues)
+    }
+
+    async fn read(
+        &self,
+        space: Space,
+        take: impl Fn(&Arc<Line>, u64, &[u8]) -> Result<(), storage::Error>,
+    ) -> Result<(), storage::Error> {
+        let mut scan = Scan::all(space);
+        let mut line: Option<Arc<Line>> = None;
+        loop {
+            let page = self.shared.store.scan(scan.clone()).await?;
+            for entry in &page.entries {
+                let (prefix, number) = name::parse_key(&entry.key)?;
+                let current = match line.take() {
+                    Some(line) if &line.prefix()[..] == prefix => line,
+                    _ => self.found(prefix)?,
+                };
+                take(&current, number, &entry.record.value)?;
+                line = Some(current);
+            }
+            match page.entries.last() {
+                Some(last) if page.more => scan = scan.after(&last.key),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The queue whose records were found on disk. A function queue that the settings do not name
+    /// any more delivers what it has, by the usual rules.
+    fn found(&self, prefix: &[u8]) -> Result<Arc<Line>, storage::Error> {
+        if let Some(line) = self.lines.get(prefix) {
+            return Ok(Arc::clone(&line));
+        }
+        let name = Name::parse(prefix)?;
+        let rules = match &name {
+            Name::Function(name) => {
+                tracing::warn!(queue = %name, "a queue that is not configured has messages; they are delivered by the usual rules");
+                Rules::of_queue(&super::config::QueueConfig::default())
+            }
+            _ => Rules::of_topic(&self.shared.config.topics),
+        };
+        let line = Line::new(name, rules, &self.shared);
+        self.lines.insert(line.prefix().clone(), Arc::clone(&line));
+        Ok(line)
+    }
+
+    /// Lets everything go that may.
+    pub(super) fn pump(&self) {
+        for line in self.all() {
+            line.pump();
+        }
+    }
+
+    /// The function queue `name`, if the settings name it.
+    ///
+    /// # Errors
+    /// `not_found`, with the queues that there are.
+    pub(super) fn function(&self, name: &str) -> Result<Arc<Line>, Error> {
+        let configs = &self.shared.config.queue_configs;
+        let line = self.find(&Name::Function(name.into()));
+        line.filter(|_| configs.contains_key(name)).ok_or_else(|| {
+            let known: Vec<&str> = configs.keys().map(String::as_str).collect();
+            let hint = match known.is_empty() {
+                true => "no queues are configured".to_owned(),
+                false => format!("known queues: {}", known.join(", ")),
+            };
+            // The words of iii, capital letter and all: people search for them.
+            Error::caller(Code::NotFound, format!("Queue '{name}' not found; {hint}"))
+        })
+    }
+
+    /// The queue of a topic, made if there is none.
+    ///
+    /// # Errors
+    /// `overloaded` when there are too many.
+    pub(super) fn of_topic(&self, name: Name) -> Result<Arc<Line>, Error> {
+        let max = self.shared.config.topics_max;
+        let full = self.lines.len() >= max.saturating_add(self.shared.config.queue_configs.len());
+        match self.lines.entry(name.prefix()) {
+            Entry::Occupied(line) => Ok(Arc::clone(line.get())),
+            Entry::Vacant(_) if full => Err(Error::engine(
+                Code::Overloaded,
+                format!("there are {max} topics and subscribers already"),
+            )),
+            Entry::Vacant(vacant) => {
+                let rules = Rules::of_topic(&self.shared.config.topics);
+                let line = Line::new(name, rules, &self.shared);
+                vacant.insert(Arc::clone(&line));
+                Ok(line)
+            }
+        }
+    }
+
+    pub(super) fn find(&self, name: &Name) -> Option<Arc<Line>> {
+        self.lines.get(&name.prefix()).map(|line| Arc::clone(&line))
+    }
+
+    /// Drops `line` if nothing is in it. Nobody may be about to put something in.
+    pub(super) fn forget_empty(&self, line: &Arc<Line>) {
+        let empty = |line: &Arc<Line>| line.with(|machine| machine.is_empty());
+        self.lines.remove_if(line.prefix(), |_, found| {
+            Arc::ptr_eq(found, line) && empty(found)
+        });
+    }
+
+    /// The queues that `name` stands for: a function queue if one has the name, else all of the
+    /// topic, else the one that is displayed so.
+    pub(super) fn resolve(&self, name: &str) -> Vec<Arc<Line>> {
+        if let Ok(line) = self.function(name) {
+            return vec![line];
+        }
+        let mut found = self.all();
+        found.retain(|line| line.name().topic().is_some_and(|topic| &**topic == name));
+        if found.is_empty() {
+            found = self.all();
+            found.retain(|line| line.name().to_string() == name);
+        }
+        found
+    }
+
+    /// Every queue under the name by which [`Queues::resolve`] finds it.
+    pub(super) fn by_name(&self) -> BTreeMap<String, Vec<Arc<Line>>> {
+        let mut names: BTreeMap<String, Vec<Arc<Line>>> = BTreeMap::new();
+        for line in self.all() {
+            let name = match line.name() {
+                Name::Function(name) => name.to_string(),
+                Name::Subscriber { topic, .. } | Name::Waiting(topic) => topic.to_string(),
+            };
+            names.entry(name).or_default().push(line);
+        }
+        names
+    }
+
+    fn all(&self) -> Vec<Arc<Line>> {
+        self.lines.iter().map(|line| Arc::clone(&line)).collect()
+    }
+}
