@@ -22,6 +22,7 @@ use crate::{
     builtin::{
         admin::Admin,
         http::{self, Http, Readiness},
+        observe::{self, Observe},
         state::{self, State},
     },
     config::{Auth, Settings},
@@ -96,6 +97,8 @@ pub async fn start(
         storage::fjall::open(&settings.data_dir.join("store")).context("cannot open the store")?;
 
     let bus = Bus::new(agentos_core::Limits::default());
+    let (observe, telemetry) = Observe::open(observe::Config::default());
+    bus.watch(telemetry.watcher());
     let message_bytes_max = usize::try_from(settings.limits.message_bytes_max)?;
     let outbox = agentos_wire::Limits {
         frames_max: usize::try_from(settings.limits.outbox_frames_max)?,
@@ -106,6 +109,7 @@ pub async fn start(
     let shared = IiiShared {
         bus: Arc::clone(&bus),
         grace: NAMESPACE_GRACE,
+        telemetry: telemetry.clone(),
     };
     let listener = Listener::bind(settings.bus.address, shared, gate, None, bounds)
         .await
@@ -162,12 +166,17 @@ pub async fn start(
         supervisor.clone(),
         shutdown.clone(),
         bus.clock(),
+        telemetry,
         json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
     );
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 3] =
-        [("engine", admin), ("state", state), ("http", http)];
+    let builtins: [(&str, Arc<dyn Worker>); 4] = [
+        ("engine", admin),
+        ("observe", observe),
+        ("state", state),
+        ("http", http),
+    ];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);
     }

@@ -3,4 +3,5 @@
 pub mod admin;
 pub mod firing;
 pub mod http;
+pub mod observe;
 pub mod state;

@@ -9,5 +9,6 @@ mod clients;
 mod durable;
 mod harness;
 mod http;
+mod observe;
 mod raw;
 mod supervised;
