@@ -7,6 +7,10 @@ use serde::Deserialize;
 /// is for whoever reads the file to fill in.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the keys of the file"
+)]
 pub struct Config {
     pub enabled: bool,
     pub service_name: String,

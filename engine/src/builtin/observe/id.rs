@@ -34,8 +34,8 @@ impl TraceId {
 
     /// For a sampler: evenly spread over all traces.
     pub(super) fn spread(self) -> u64 {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        // The low half: the standard asks that at least this one be random.
+        u128::from_be_bytes(self.0) as u64
     }
 }
 

@@ -70,7 +70,7 @@ fn for_each(
     mut each: impl FnMut(&Source, Node<'_>),
 ) {
     for group in Node(body).items(resources) {
-        let attributes = group.get("resource").map(|resource| resource.attributes());
+        let attributes = group.get("resource").map(Node::attributes);
         let resource: Map<String, Value> = attributes
             .into_iter()
             .flatten()

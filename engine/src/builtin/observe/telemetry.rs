@@ -242,17 +242,17 @@ impl Store {
                 let count = metrics.len();
                 // Always: lists of workers show the newest gauges.
                 let mut kept = self.metrics.lock();
-                metrics
-                    .into_iter()
-                    .for_each(|metric| kept.insert(now_ns, body.from.as_deref(), metric));
+                for metric in metrics {
+                    kept.insert(now_ns, body.from.as_deref(), metric);
+                }
                 count
             }
             Signal::Logs => {
                 let records = otlp::logs(&request, now_ns);
                 let count = records.len();
-                records
-                    .into_iter()
-                    .for_each(|record| self.keep_log(now_ns, record));
+                for record in records {
+                    self.keep_log(now_ns, record);
+                }
                 count
             }
         };
@@ -288,9 +288,9 @@ impl Store {
         self.trace_triggers.heard(now_ns, &spans);
         if self.keeps_spans() {
             let mut traces = self.traces.lock();
-            spans
-                .into_iter()
-                .for_each(|span| traces.insert(now_ns, span));
+            for span in spans {
+                traces.insert(now_ns, span);
+            }
         }
     }
 
@@ -356,6 +356,10 @@ impl Store {
         if self.config.logs_console_output {
             print(&record);
         }
+        // Before the handlers are called: they may look for it.
+        if self.config.logs_exporter.keeps() {
+            self.logs.lock().insert(now_ns, record.clone());
+        }
         let fired = match self.bus.get() {
             Some(bus) => self
                 .log_triggers
@@ -369,9 +373,6 @@ impl Store {
             .collect();
         if !spans.is_empty() {
             self.keep_own(spans);
-        }
-        if self.config.logs_exporter.keeps() {
-            self.logs.lock().insert(now_ns, record);
         }
     }
 

@@ -58,7 +58,7 @@ fn receiver(answers: Vec<u16>) -> (String, std::thread::JoinHandle<Vec<String>>)
         for answer in answers {
             let (mut socket, _) = listener.accept().unwrap();
             let mut text = Vec::new();
-            let mut buffer = [0; 65536];
+            let mut buffer = [0; 8192];
             let body = loop {
                 let count = socket.read(&mut buffer).unwrap();
                 text.extend_from_slice(&buffer[..count]);
