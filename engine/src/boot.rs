@@ -25,6 +25,7 @@ use crate::{
         configuration::Configuration,
         exec::Exec,
         http::{self, Http, Readiness},
+        observe::Observe,
         pubsub::Pubsub,
         queue::Queue,
         state::State,
@@ -110,6 +111,8 @@ pub async fn start(
         storage::fjall::open(&settings.data_dir.join("store")).context("cannot open the store")?;
 
     let bus = Bus::new(agentos_core::Limits::default());
+    let (observe, telemetry) = Observe::open(settings.modules.observe()?);
+    bus.watch(telemetry.watcher());
     let message_bytes_max = usize::try_from(settings.limits.message_bytes_max)?;
     let outbox = agentos_wire::Limits {
         frames_max: usize::try_from(settings.limits.outbox_frames_max)?,
@@ -119,6 +122,7 @@ pub async fn start(
     let shared = IiiShared {
         bus: Arc::clone(&bus),
         grace: settings.registration_namespace_grace,
+        telemetry: telemetry.clone(),
     };
     let common = doors::Common {
         shared,
@@ -182,6 +186,7 @@ pub async fn start(
         supervisor.clone(),
         shutdown.clone(),
         bus.clock(),
+        telemetry,
         json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
     );
     let mut locals: Vec<LocalSession> = doors.caller.take().into_iter().collect();
@@ -198,8 +203,9 @@ pub async fn start(
     let queue = Queue::open(store_of(Module::Queue), settings.modules.queue()?)
         .await
         .context("cannot open the queues")?;
-    let builtins: [(&str, Arc<dyn Worker>); 7] = [
+    let builtins: [(&str, Arc<dyn Worker>); 8] = [
         ("engine", admin),
+        ("observe", observe),
         ("state", state),
         ("queue", Arc::clone(&queue) as _),
         ("http", http),

@@ -5,6 +5,7 @@ pub mod configuration;
 pub mod exec;
 pub mod firing;
 pub mod http;
+pub mod observe;
 pub mod pubsub;
 pub mod queue;
 pub mod state;

@@ -10,7 +10,7 @@ use std::sync::{
 
 use agentos_core::{
     Effect, Effects, Event, FunctionView, Limits, Refusal, Refused, Router, SessionSpec,
-    SessionView, TriggerTypeView, TriggerView, policy::Rules,
+    SessionView, TriggerTypeView, TriggerView, Watcher, policy::Rules,
 };
 use agentos_protocol::{ErrorBody, Frame, Register, SessionId};
 use dashmap::DashMap;
@@ -70,6 +70,11 @@ impl Bus {
             sooner: Notify::new(),
             events: broadcast::Sender::new(EVENTS_MAX),
         })
+    }
+
+    /// Lets `watcher` hear of every call from now on.
+    pub(crate) fn watch(&self, watcher: Arc<dyn Watcher>) {
+        self.router.watch(watcher);
     }
 
     /// Opens a session that `way` leads to. `spec` makes the router's view of it.

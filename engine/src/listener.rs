@@ -22,7 +22,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use gate::Gate;
 use upgrade::{Asked, Dialect, Upgrade};
 
-use crate::session::{Access, Guest, Iii, IiiShared, V2, Visitor};
+use crate::{
+    builtin::observe::{self, Telemetry},
+    session::{Access, Guest, Iii, IiiShared, V2, Visitor},
+};
 
 /// See [`Listener::with_patience`].
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -179,7 +182,9 @@ impl Connection {
             // Telemetry sockets of some SDKs carry no token and come back for ever if refused;
             // what a stranger sends is read and dropped.
             Dialect::Telemetry => {
-                pump(socket, self.outbox, Keepalive::default(), &mut Swallow).await;
+                let known = asked.trusted && self.ask(asked.visitor, peer).await.is_ok();
+                let mut hooks = Swallow(known.then_some(self.shared.telemetry));
+                pump(socket, self.outbox, Keepalive::default(), &mut hooks).await;
             }
         }
     }
@@ -252,11 +257,15 @@ fn write_iii(refusal: &ErrorBody) -> Option<Message> {
     Some(Message::Text(message.to_string().into()))
 }
 
-/// Takes telemetry of SDKs that send it on a connection of its own.
-struct Swallow;
+/// Takes telemetry of SDKs that send it on a connection of its own; `None` forgets it.
+struct Swallow(Option<Telemetry>);
 
 impl Hooks for Swallow {
-    fn received(&mut self, _: Message) {}
+    fn received(&mut self, message: Message) {
+        if let (Some(telemetry), Some((prefix, body))) = (&self.0, observe::frame(&message)) {
+            telemetry.ingest(prefix, body, None);
+        }
+    }
 
     fn encode(&mut self, _: Frame) -> Option<Message> {
         None

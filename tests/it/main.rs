@@ -10,6 +10,7 @@ mod config;
 mod durable;
 mod harness;
 mod http;
+mod observe;
 mod pubsub;
 mod queue;
 mod raw;

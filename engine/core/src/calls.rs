@@ -11,7 +11,7 @@ use std::sync::{
 use agentos_protocol::{CallId, CallRef, Delivery, SessionId};
 use dashmap::{DashMap, mapref::entry::Entry};
 
-use crate::Now;
+use crate::{Now, Watched};
 
 /// Bits of a call's id that hold the caller's own number; the rest holds its session.
 const NUMBER_BITS: u32 = 36;
@@ -32,6 +32,7 @@ pub(crate) struct InFlight {
     pub(crate) load: Arc<AtomicU32>,
     /// The caller's count of calls it has made and has in flight, one of which is this.
     pub(crate) made: Arc<AtomicU32>,
+    pub(crate) watched: Option<Box<dyn Watched>>,
 }
 
 #[derive(Default)]

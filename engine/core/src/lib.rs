@@ -10,8 +10,10 @@ pub mod policy;
 mod registry;
 mod router;
 mod time;
+mod watch;
 
 pub use effect::{Effect, Effects, Event};
 pub use registry::{FunctionView, SessionView, TriggerState, TriggerTypeView, TriggerView};
 pub use router::{Limits, Refusal, Refused, Router, SessionSpec};
 pub use time::Now;
+pub use watch::{Watched, Watcher};

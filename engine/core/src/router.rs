@@ -11,14 +11,14 @@ pub use registering::Refused;
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{Arc, OnceLock, atomic::AtomicU32},
     time::Duration,
 };
 
 use agentos_protocol::{CallId, CallRef, Code, ErrorBody, Frame, Hello, SessionId, namespace};
 
 use crate::{
-    Effect, Effects, Event, FunctionView, Now, SessionView, TriggerTypeView, TriggerView,
+    Effect, Effects, Event, FunctionView, Now, SessionView, TriggerTypeView, TriggerView, Watcher,
     calls::Calls,
     policy::{Rules, Trust},
     registry::{Registry, Session},
@@ -81,6 +81,7 @@ pub struct Router {
     registry: Registry,
     calls: Calls,
     limits: Limits,
+    watcher: OnceLock<Arc<dyn Watcher>>,
 }
 
 impl Router {
@@ -89,11 +90,24 @@ impl Router {
             registry: Registry::default(),
             calls: Calls::new(),
             limits,
+            watcher: OnceLock::new(),
         }
+    }
+
+    /// Lets `watcher` hear of every call from now on. Only the first one is taken.
+    pub fn watch(&self, watcher: Arc<dyn Watcher>) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    fn watcher_of(&self, trust: Trust) -> Option<&Arc<dyn Watcher>> {
+        self.watcher.get().filter(|_| trust != Trust::Engine)
     }
 
     /// Admits a session whose right to be here has been checked.
     pub fn open(&self, now: Now, id: SessionId, spec: SessionSpec, out: &mut Effects) {
+        if let Some(watcher) = self.watcher_of(spec.trust) {
+            watcher.worker_connected();
+        }
         let session = Session {
             public_id: Arc::clone(&spec.public_id),
             trust: spec.trust,
@@ -183,6 +197,9 @@ impl Router {
         let Some(row) = self.registry.sessions.remove(session) else {
             return;
         };
+        if let Some(watcher) = self.watcher_of(row.trust) {
+            watcher.worker_gone();
+        }
         self.withdraw_all(session, &row, out);
         let name = Arc::from(row.hello.name.as_str());
         for (id, call) in self

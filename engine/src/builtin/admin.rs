@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, supervisor};
+use crate::{builtin::observe::Telemetry, clock::Clock, supervisor};
 use changes::Changes;
 
 /// What the admin may look at and do on the bus.
@@ -48,6 +48,7 @@ pub struct Admin {
     pub(crate) supervisor: supervisor::Handle,
     pub(crate) shutdown: CancellationToken,
     pub(crate) clock: Clock,
+    pub(crate) telemetry: Telemetry,
     /// What `engine::status` says about addresses and folders.
     pub(crate) about: Value,
     changes: Arc<Changes>,
@@ -69,6 +70,7 @@ impl Admin {
         supervisor: supervisor::Handle,
         shutdown: CancellationToken,
         clock: Clock,
+        telemetry: Telemetry,
         about: Value,
     ) -> Arc<Self> {
         Arc::new(Admin {
@@ -76,6 +78,7 @@ impl Admin {
             supervisor,
             shutdown,
             clock,
+            telemetry,
             about,
             changes: Arc::default(),
         })

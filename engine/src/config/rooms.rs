@@ -2,7 +2,7 @@
 
 use super::{Access, Error, ExposeFilter, Module, Modules, iii};
 use crate::{
-    builtin::{configuration, pubsub, queue, state},
+    builtin::{configuration, observe, pubsub, queue, state},
     session::AccessConfig,
 };
 
@@ -60,6 +60,15 @@ impl Modules {
 
     /// # Errors
     /// The first key of the section that does not fit.
+    pub fn observe(&self) -> Result<observe::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::Observe).read(),
+            Modules::Iii(modules) => Ok((&modules.observability).into()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit.
     pub fn pubsub(&self) -> Result<pubsub::Config, Error> {
         match self {
             Modules::Native(sections) => sections.of(Module::Pubsub).read(),
@@ -107,6 +116,7 @@ impl Modules {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.state()?;
         self.configuration()?;
+        self.observe()?;
         self.pubsub()?;
         self.queue()?;
         Ok(())
@@ -122,6 +132,29 @@ impl From<&iii::State> for state::Config {
             triggers_enabled: asked.triggers_enabled,
             ..own
         }
+    }
+}
+
+impl From<&iii::Observability> for observe::Config {
+    /// Both have the keys of `iii-observability`; what is null there is left to the defaults.
+    fn from(asked: &iii::Observability) -> Self {
+        let mut written = serde_json::to_value(asked).unwrap_or_default();
+        leave_nulls(&mut written);
+        serde_json::from_value(written).unwrap_or_else(|error| {
+            tracing::error!(%error, "the block of iii-observability cannot be used; its defaults are");
+            observe::Config::default()
+        })
+    }
+}
+
+fn leave_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(leave_nulls);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(leave_nulls),
+        _ => {}
     }
 }
 

@@ -18,13 +18,13 @@ use agentos_wire::{Ended, Hooks, Outbox};
 use hold::Hold;
 
 use super::{Guest, SocketWay, access::Way};
-use crate::bus::Bus;
+use crate::{
+    builtin::observe::{self, Telemetry},
+    bus::Bus,
+};
 
 /// Clients of this dialect keep their deadlines themselves and do not tell; so ours only bounds.
 const TIMEOUT_DEFAULT: Duration = Duration::from_hours(1);
-
-/// Prefixes of binary frames that carry telemetry.
-const TELEMETRY: [&[u8]; 3] = [b"OTLP", b"MTRC", b"LOGS"];
 
 /// Largest message that the other SDKs take.
 const BYTES_MAX: usize = 64 << 20;
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<Bus>,
     /// How long registrations wait for the worker to say who it is.
     pub(crate) grace: Duration,
+    pub(crate) telemetry: Telemetry,
 }
 
 pub(crate) struct Iii {
@@ -51,12 +52,18 @@ pub(crate) struct Iii {
     open: bool,
     /// Messages above this size would end the worker's connection.
     bytes_max: usize,
+    telemetry: Telemetry,
+    public_id: Arc<str>,
 }
 
 impl Iii {
     /// Opens the session at once: in this dialect the engine speaks first.
     pub(crate) fn open(shared: Shared, outbox: Arc<Outbox>, guest: Guest, peer: IpAddr) -> Self {
-        let Shared { bus, grace } = shared;
+        let Shared {
+            bus,
+            grace,
+            telemetry,
+        } = shared;
         let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
         let opened = bus.open(Arc::new(SocketWay(Arc::clone(&outbox))), |public_id| {
             SessionSpec {
@@ -84,6 +91,8 @@ impl Iii {
             hold: Hold::new(way, grace),
             open: false,
             bytes_max: BYTES_MAX,
+            telemetry,
+            public_id: opened.public_id,
         }
     }
 
@@ -120,12 +129,10 @@ impl Iii {
 
 impl Hooks for Iii {
     fn received(&mut self, message: Message) {
-        let bytes = match &message {
-            Message::Binary(bytes) if TELEMETRY.iter().any(|prefix| bytes.starts_with(prefix)) => {
-                return;
-            }
-            Message::Binary(bytes) | Message::Text(bytes) => bytes,
-        };
+        if let Some((prefix, body)) = observe::frame(&message) {
+            return self.telemetry.ingest(prefix, body, Some(&self.public_id));
+        }
+        let (Message::Binary(bytes) | Message::Text(bytes)) = &message;
         match self.codec.decode(bytes) {
             Ok(iii::Decoded::Frame(frame)) => self.take(frame),
             Ok(iii::Decoded::Identify { hello, call }) => self.identify(*hello, call),

@@ -33,6 +33,9 @@ impl Router {
         };
         let function = Arc::clone(&call.function);
         if let Err(error) = self.route(now, from, call, waiting.clone(), out) {
+            if let Some(watcher) = self.watcher.get() {
+                watcher.call_refused(&error);
+            }
             match waiting {
                 Some(call) => out.push(Effect::Send {
                     to: from,
@@ -92,6 +95,7 @@ impl Router {
             .timeout_ms
             .map_or(timeout_default, |ms| Duration::from_millis(ms.into()))
             .min(self.limits.timeout_max);
+        let watcher = self.watcher.get();
         let in_flight = InFlight {
             caller: from,
             reference: waiting,
@@ -101,6 +105,7 @@ impl Router {
             deadline: now.after(timeout),
             load: chosen.load,
             made,
+            watched: watcher.and_then(|watcher| watcher.call_started(&mut call)),
         };
         let (id, sooner) = self.calls.add(in_flight).map_err(not_taken)?;
         call.call = Some(id.into());
@@ -301,8 +306,12 @@ pub(super) fn end(call: InFlight, outcome: Result<Payload, ErrorBody>, out: &mut
         caller,
         reference,
         function,
+        watched,
         ..
     } = call;
+    if let Some(watched) = watched {
+        watched.ended(outcome.as_ref().err());
+    }
     match (reference, outcome) {
         (Some(call), outcome) => {
             out.push(Effect::Send {

@@ -176,7 +176,9 @@ impl Admin {
 
     pub(super) fn worker(&self, worker: &SessionView) -> Value {
         let age = worker.connected.until(self.clock.now());
-        shape::worker(worker, u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        let mut shown = shape::worker(worker, u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        shown["latest_metrics"] = json!(self.telemetry.worker_metrics(&worker.public_id));
+        shown
     }
 
     fn list_triggers(&self, context: &Context, wanted: &Wanted) -> Value {
