@@ -21,6 +21,7 @@ use crate::{
     Bus,
     builtin::{
         admin::Admin,
+        cron::{self, Cron},
         http::{self, Http, Readiness},
         pubsub::{self, Pubsub},
         state::{self, State},
@@ -167,11 +168,13 @@ pub async fn start(
     );
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 4] = [
+    let cron = Cron::open(Arc::clone(&store), cron::Config::default());
+    let builtins: [(&str, Arc<dyn Worker>); 5] = [
         ("engine", admin),
         ("state", state),
         ("http", http),
         ("pubsub", Pubsub::new(pubsub::Config::default())),
+        ("cron", cron),
     ];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);

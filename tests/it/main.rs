@@ -6,6 +6,7 @@
 mod calls;
 mod chat;
 mod clients;
+mod cron;
 mod durable;
 mod harness;
 mod http;
