@@ -24,9 +24,10 @@ use crate::{
         cron::{self, Cron},
         http::{self, Http, Readiness},
         pubsub::{self, Pubsub},
+        http_functions::{self, HttpFunctions},
         state::{self, State},
     },
-    config::{Auth, Settings},
+    config::{Auth, Env, ProcessEnv, Settings},
     listener::{Bounds, Gate, Listener},
     session::{IiiShared, LocalSession},
     storage,
@@ -169,12 +170,14 @@ pub async fn start(
     let mut locals = Vec::new();
     let state = State::open(Arc::clone(&store), state::Config::default());
     let cron = Cron::open(Arc::clone(&store), cron::Config::default());
-    let builtins: [(&str, Arc<dyn Worker>); 5] = [
+    let http_functions = http_functions(&bus, http_functions::Config::default())?;
+    let builtins: [(&str, Arc<dyn Worker>); 6] = [
         ("engine", admin),
         ("state", state),
         ("http", http),
         ("pubsub", Pubsub::new(pubsub::Config::default())),
         ("cron", cron),
+        ("http-functions", http_functions),
     ];
     for (name, worker) in builtins {
         locals.push(open(&bus, name, Trust::Engine, worker).await?);
@@ -221,6 +224,19 @@ async fn open(
         Ok(session) => Ok(session),
         Err(error) => bail!("the worker `{name}` cannot start: {error}"),
     }
+}
+
+fn http_functions(
+    bus: &Arc<Bus>,
+    config: http_functions::Config,
+) -> anyhow::Result<Arc<HttpFunctions>> {
+    let directory = Arc::clone(bus);
+    let lookup: http_functions::Lookup = Arc::new(move |id, namespace| {
+        let function = directory.function(namespace, id)?;
+        function.spec.http.as_deref().cloned()
+    });
+    let env: http_functions::Env = Arc::new(|name| ProcessEnv.var(name));
+    HttpFunctions::open(config, env, lookup, Some(bus.events())).map_err(anyhow::Error::msg)
 }
 
 fn readiness(

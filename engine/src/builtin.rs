@@ -4,5 +4,6 @@ pub mod admin;
 pub mod cron;
 pub mod firing;
 pub mod http;
+pub mod http_functions;
 pub mod pubsub;
 pub mod state;

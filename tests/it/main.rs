@@ -10,6 +10,7 @@ mod cron;
 mod durable;
 mod harness;
 mod http;
+mod http_functions;
 mod pubsub;
 mod raw;
 mod supervised;

@@ -61,7 +61,7 @@ impl Ledger {
     /// A lock shorter than a second would not outlive a busy moment, one of more than a day would
     /// outlive its use.
     pub(super) fn new(store: Arc<dyn Storage>, config: &Config) -> Self {
-        let lock_ttl_ms = config.lock_ttl_ms.clamp(1_000, 86_400_000) as i64;
+        let lock_ttl_ms = config.lock_ttl_ms.clamp(1_000, 86_400_000).cast_signed();
         Ledger {
             store,
             index: config.lock_index.clone(),
