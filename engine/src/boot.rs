@@ -23,14 +23,16 @@ use crate::{
     builtin::{
         admin::Admin,
         configuration::Configuration,
+        cron::Cron,
         exec::Exec,
         http::{self, Http, Readiness},
+        http_functions::{self, HttpFunctions},
         observe::Observe,
         pubsub::Pubsub,
         queue::Queue,
         state::State,
     },
-    config::{Auth, Module, ProcessEnv, Settings, iii::Store},
+    config::{Auth, Env, Module, ProcessEnv, Settings, iii::Store},
     listener::{Bounds, Gate},
     session::{IiiShared, LocalSession},
     storage,
@@ -203,7 +205,9 @@ pub async fn start(
     let queue = Queue::open(store_of(Module::Queue), settings.modules.queue()?)
         .await
         .context("cannot open the queues")?;
-    let builtins: [(&str, Arc<dyn Worker>); 8] = [
+    let cron = Cron::open(store_of(Module::Cron), settings.modules.cron()?);
+    let http_functions = http_functions(&bus, settings.modules.http_functions()?)?;
+    let mut builtins: Vec<(&str, Arc<dyn Worker>)> = vec![
         ("engine", admin),
         ("observe", observe),
         ("state", state),
@@ -212,7 +216,12 @@ pub async fn start(
         ("configuration", configuration),
         ("exec", Exec::new(settings.watches.clone())),
         ("pubsub", Pubsub::new(settings.modules.pubsub()?)),
+        ("cron", cron),
+        ("http_functions", http_functions),
     ];
+    if let Some(bridge) = settings.modules.bridge(&ProcessEnv)? {
+        builtins.push(("bridge", bridge));
+    }
     for (name, worker) in builtins {
         if is_on(settings, name) {
             locals.push(open(&bus, name, Trust::Engine, worker).await?);
@@ -267,6 +276,19 @@ async fn open(
         Ok(session) => Ok(session),
         Err(error) => bail!("the worker `{name}` cannot start: {error}"),
     }
+}
+
+fn http_functions(
+    bus: &Arc<Bus>,
+    config: http_functions::Config,
+) -> anyhow::Result<Arc<HttpFunctions>> {
+    let directory = Arc::clone(bus);
+    let lookup: http_functions::Lookup = Arc::new(move |id, namespace| {
+        let function = directory.function(namespace, id)?;
+        function.spec.http.as_deref().cloned()
+    });
+    let env: http_functions::Env = Arc::new(|name| ProcessEnv.var(name));
+    HttpFunctions::open(config, env, lookup, Some(bus.events())).map_err(anyhow::Error::msg)
 }
 
 fn readiness(

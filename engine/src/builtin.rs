@@ -1,10 +1,13 @@
 //! Workers that are always there, on local sessions like any other.
 
 pub mod admin;
+pub mod bridge;
 pub mod configuration;
+pub mod cron;
 pub mod exec;
 pub mod firing;
 pub mod http;
+pub mod http_functions;
 pub mod observe;
 pub mod pubsub;
 pub mod queue;

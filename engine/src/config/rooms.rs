@@ -1,8 +1,13 @@
 //! Each built-in's own `Config`, from whichever form the file has.
 
-use super::{Access, Error, ExposeFilter, Module, Modules, iii};
+use std::sync::Arc;
+
+use super::{Access, Env, Error, ExposeFilter, Module, Modules, iii};
 use crate::{
-    builtin::{configuration, observe, pubsub, queue, state},
+    builtin::{
+        bridge::{self, Bridge},
+        configuration, cron, http_functions, observe, pubsub, queue, state,
+    },
     session::AccessConfig,
 };
 
@@ -55,6 +60,54 @@ impl Modules {
                 Ok(config)
             }
             Modules::Iii(modules) => Ok(modules.queue.as_ref().map(Into::into).unwrap_or_default()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn cron(&self) -> Result<cron::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::Cron).read(),
+            Modules::Iii(modules) => Ok(modules.cron.as_ref().map(Into::into).unwrap_or_default()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn http_functions(&self) -> Result<http_functions::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::HttpFunctions).read(),
+            Modules::Iii(modules) => {
+                let asked = modules.http_functions.as_ref();
+                Ok(asked.map(Into::into).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The way to another engine, if there is to be one.
+    ///
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn bridge(&self, env: &dyn Env) -> Result<Option<Arc<Bridge>>, Error> {
+        if !self.runs(Module::Bridge) {
+            return Ok(None);
+        }
+        let env = |name: &str| env.var(name);
+        match self {
+            Modules::Native(sections) => {
+                let section = sections.of(Module::Bridge);
+                let bridge = Bridge::open(section.read()?, &env);
+                bridge.map(Some).map_err(|why| section.error(why))
+            }
+            Modules::Iii(modules) => {
+                let asked = modules.bridge.as_ref().map(bridge::Config::from);
+                let opened = asked.map(|config| Bridge::open(config, &env)).transpose();
+                // What the file says was checked when it was read.
+                Ok(opened.unwrap_or_else(|why| {
+                    tracing::error!(why, "the bridge cannot be opened");
+                    None
+                }))
+            }
         }
     }
 
@@ -116,6 +169,8 @@ impl Modules {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.state()?;
         self.configuration()?;
+        self.cron()?;
+        self.http_functions()?;
         self.observe()?;
         self.pubsub()?;
         self.queue()?;
@@ -131,6 +186,56 @@ impl From<&iii::State> for state::Config {
             value_bytes_max: value_bytes_max.unwrap_or(own.value_bytes_max),
             triggers_enabled: asked.triggers_enabled,
             ..own
+        }
+    }
+}
+
+impl From<&iii::Cron> for cron::Config {
+    fn from(asked: &iii::Cron) -> Self {
+        cron::Config {
+            lock_ttl_ms: asked.lock_ttl_ms,
+            lock_index: asked.lock_index.clone(),
+            ..cron::Config::default()
+        }
+    }
+}
+
+impl From<&iii::HttpFunctions> for http_functions::Config {
+    fn from(asked: &iii::HttpFunctions) -> Self {
+        let iii::Security {
+            url_allowlist,
+            block_private_ips,
+            require_https,
+        } = asked.security.clone();
+        http_functions::Config {
+            security: http_functions::Security {
+                url_allowlist,
+                block_private_ips,
+                require_https,
+            },
+            ..http_functions::Config::default()
+        }
+    }
+}
+
+impl From<&iii::Bridge> for bridge::Config {
+    fn from(asked: &iii::Bridge) -> Self {
+        let expose = asked.expose.iter().map(|expose| bridge::Expose {
+            local_function: expose.local_function.clone(),
+            remote_function: expose.remote_function.clone(),
+        });
+        let forward = asked.forward.iter().map(|forward| bridge::Forward {
+            local_function: forward.local_function.clone(),
+            remote_function: forward.remote_function.clone(),
+            timeout_ms: Some(forward.timeout_ms),
+        });
+        bridge::Config {
+            url: Some(asked.url.clone()),
+            service_id: asked.service_id.clone(),
+            service_name: asked.service_name.clone(),
+            expose: expose.collect(),
+            forward: forward.collect(),
+            ..bridge::Config::default()
         }
     }
 }
