@@ -419,10 +419,26 @@ fn the_page_of_settings_shows_the_defaults() {
     assert_eq!(workers(&shown), workers(&unwritten));
 }
 
+/// The block of docs/settings.md that is a worker.yaml.
+fn documented_manifest() -> &'static str {
+    let mut blocks = documented().into_iter();
+    blocks
+        .find(|block| block.starts_with("name:"))
+        .expect("the page shows one")
+}
+
 #[test]
 fn the_page_of_settings_shows_a_manifest_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("worker.yaml"), documented()[1]).unwrap();
+    fs::write(folder.path().join("worker.yaml"), documented_manifest()).unwrap();
     let manifest = crate::supervisor::Manifest::open(folder.path(), &env(&[])).unwrap();
     assert_eq!(manifest.restart, crate::supervisor::Restart::default());
+}
+
+#[test]
+fn the_page_of_settings_shows_files_that_are_read() {
+    let manifest = documented_manifest();
+    for block in documented().into_iter().filter(|block| *block != manifest) {
+        read(block).unwrap_or_else(|error| panic!("{error}:\n{block}"));
+    }
 }
