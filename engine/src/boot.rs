@@ -22,6 +22,7 @@ use crate::{
     Bus,
     builtin::{
         admin::Admin,
+        channels,
         configuration::Configuration,
         exec::Exec,
         http::{self, Http, Readiness},
@@ -29,6 +30,7 @@ use crate::{
         queue::Queue,
         state::State,
     },
+    channel::{self, Channels},
     config::{Auth, Module, ProcessEnv, Settings, iii::Store},
     listener::{Bounds, Gate},
     session::{IiiShared, LocalSession},
@@ -120,8 +122,10 @@ pub async fn start(
         bus: Arc::clone(&bus),
         grace: settings.registration_namespace_grace,
     };
+    let channels = Channels::new(channel::Config::default());
     let common = doors::Common {
         shared,
+        channels: Arc::clone(&channels),
         bounds,
         token: &token,
         message_bytes_max,
@@ -132,24 +136,28 @@ pub async fn start(
     let gate = Gate::new(&settings.http.listener, &token, message_bytes_max);
     let http_config = http::Config {
         body_bytes_max: settings.http.body_bytes_max,
-        timeout: settings.http.timeout,
-        requests_max: 1024,
+        timeout_ms: u64::try_from(settings.http.timeout.as_millis())?,
+        ..settings.modules.http()
     };
     let processes = Arc::new(std::sync::OnceLock::new());
-    let (http, http_address) = Http::bind(
-        settings.http.listener.address,
-        gate,
-        http_config,
-        readiness(&processes),
-    )
-    .await
-    .with_context(|| {
-        busy(
-            settings.http.listener.address,
-            "listen.http.port",
-            "--http-port",
-        )
-    })?;
+    let around = http::Surroundings {
+        channels: Arc::clone(&channels),
+        ready: readiness(&processes),
+        speaks_json: {
+            let bus = Arc::clone(&bus);
+            Arc::new(move |namespace, function| bus.speaks_json(namespace, function))
+        },
+    };
+    let (http, http_address) =
+        Http::bind(settings.http.listener.address, gate, http_config, around)
+            .await
+            .with_context(|| {
+                busy(
+                    settings.http.listener.address,
+                    "listen.http.port",
+                    "--http-port",
+                )
+            })?;
 
     let url = format!("ws://{}", reachable(bus_address));
     let supervisor = supervisor::start(supervisor::Config {
@@ -198,8 +206,9 @@ pub async fn start(
     let queue = Queue::open(store_of(Module::Queue), settings.modules.queue()?)
         .await
         .context("cannot open the queues")?;
-    let builtins: [(&str, Arc<dyn Worker>); 7] = [
+    let builtins: [(&str, Arc<dyn Worker>); 8] = [
         ("engine", admin),
+        ("channels", Arc::new(channels::Channels(channels))),
         ("state", state),
         ("queue", Arc::clone(&queue) as _),
         ("http", http),

@@ -1,6 +1,7 @@
 //! Workers that are always there, on local sessions like any other.
 
 pub mod admin;
+pub mod channels;
 pub mod configuration;
 pub mod exec;
 pub mod firing;

@@ -4,12 +4,15 @@
 //! Every test has an engine, a folder and ports of its own.
 
 mod calls;
+mod channels;
 mod chat;
 mod clients;
 mod config;
 mod durable;
 mod harness;
 mod http;
+mod http_answers;
+mod http_limits;
 mod pubsub;
 mod queue;
 mod raw;
