@@ -22,6 +22,7 @@ use crate::{
     Bus,
     builtin::{
         admin::Admin,
+        channels,
         configuration::Configuration,
         cron::Cron,
         exec::Exec,
@@ -32,6 +33,7 @@ use crate::{
         queue::Queue,
         state::State,
     },
+    channel::{self, Channels},
     config::{Auth, Env, Module, ProcessEnv, Settings, iii::Store},
     listener::{Bounds, Gate},
     session::{IiiShared, LocalSession},
@@ -126,8 +128,10 @@ pub async fn start(
         grace: settings.registration_namespace_grace,
         telemetry: telemetry.clone(),
     };
+    let channels = Channels::new(channel::Config::default());
     let common = doors::Common {
         shared,
+        channels: Arc::clone(&channels),
         bounds,
         token: &token,
         message_bytes_max,
@@ -138,24 +142,28 @@ pub async fn start(
     let gate = Gate::new(&settings.http.listener, &token, message_bytes_max);
     let http_config = http::Config {
         body_bytes_max: settings.http.body_bytes_max,
-        timeout: settings.http.timeout,
-        requests_max: 1024,
+        timeout_ms: u64::try_from(settings.http.timeout.as_millis())?,
+        ..settings.modules.http()
     };
     let processes = Arc::new(std::sync::OnceLock::new());
-    let (http, http_address) = Http::bind(
-        settings.http.listener.address,
-        gate,
-        http_config,
-        readiness(&processes),
-    )
-    .await
-    .with_context(|| {
-        busy(
-            settings.http.listener.address,
-            "listen.http.port",
-            "--http-port",
-        )
-    })?;
+    let around = http::Surroundings {
+        channels: Arc::clone(&channels),
+        ready: readiness(&processes),
+        speaks_json: {
+            let bus = Arc::clone(&bus);
+            Arc::new(move |namespace, function| bus.speaks_json(namespace, function))
+        },
+    };
+    let (http, http_address) =
+        Http::bind(settings.http.listener.address, gate, http_config, around)
+            .await
+            .with_context(|| {
+                busy(
+                    settings.http.listener.address,
+                    "listen.http.port",
+                    "--http-port",
+                )
+            })?;
 
     let url = format!("ws://{}", reachable(bus_address));
     let supervisor = supervisor::start(supervisor::Config {
@@ -209,6 +217,7 @@ pub async fn start(
     let http_functions = http_functions(&bus, settings.modules.http_functions()?)?;
     let mut builtins: Vec<(&str, Arc<dyn Worker>)> = vec![
         ("engine", admin),
+        ("channels", Arc::new(channels::Channels(channels))),
         ("observe", observe),
         ("state", state),
         ("queue", Arc::clone(&queue) as _),

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod bridge;
+pub mod channels;
 pub mod configuration;
 pub mod cron;
 pub mod exec;

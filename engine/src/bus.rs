@@ -29,6 +29,11 @@ pub(crate) trait Deliver: Send + Sync {
 
     /// Ends the session once what was taken is delivered.
     fn close(&self, why: &ErrorBody);
+
+    /// Whether it leads to a client of the JSON dialect.
+    fn speaks_json(&self) -> bool {
+        false
+    }
 }
 
 struct Session {
@@ -297,6 +302,17 @@ impl Bus {
 
     pub fn calls_in_flight(&self) -> usize {
         self.router.calls_in_flight()
+    }
+
+    /// Whether a call of `function` may reach a client of the JSON dialect.
+    pub(crate) fn speaks_json(&self, namespace: Option<&str>, function: &str) -> bool {
+        let sessions = self.router.function(namespace, function);
+        sessions.is_some_and(|function| {
+            function.sessions.iter().any(|session| {
+                let session = self.sessions.get(session);
+                session.is_some_and(|session| session.way.speaks_json())
+            })
+        })
     }
 }
 

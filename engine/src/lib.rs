@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod builtin;
 mod bus;
+pub mod channel;
 mod clock;
 pub mod config;
 mod listener;

@@ -24,6 +24,7 @@ use upgrade::{Asked, Dialect, Upgrade};
 
 use crate::{
     builtin::observe::{self, Telemetry},
+    channel::{self, Channels, Taken, TakenEnd},
     session::{Access, Guest, Iii, IiiShared, V2, Visitor},
 };
 
@@ -38,6 +39,7 @@ const UNTRUSTED_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Listener {
     socket: TcpListener,
     shared: IiiShared,
+    channels: Arc<Channels>,
     gate: Arc<Gate>,
     access: Option<Arc<Access>>,
     bounds: Bounds,
@@ -66,6 +68,7 @@ impl Listener {
     pub(crate) async fn bind(
         address: SocketAddr,
         shared: IiiShared,
+        channels: Arc<Channels>,
         gate: Gate,
         access: Option<Arc<Access>>,
         bounds: Bounds,
@@ -73,6 +76,7 @@ impl Listener {
         Ok(Listener {
             socket: TcpListener::bind(address).await?,
             shared,
+            channels,
             gate: Arc::new(gate),
             access,
             bounds,
@@ -98,7 +102,7 @@ impl Listener {
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &sessions),
+                Ok((stream, peer)) => self.admit(stream, peer, &sessions, &stop),
                 Err(error) => {
                     // Out of descriptors: the ones who are here go on, and some will leave.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -111,13 +115,21 @@ impl Listener {
         sessions.wait().await;
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, sessions: &TaskTracker) {
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        sessions: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
         let Ok(permit) = Arc::clone(&self.bounds.sessions).try_acquire_owned() else {
             tracing::warn!(%peer, "connection refused: limits.sessions_max is reached");
             return;
         };
         let connection = Connection {
             shared: self.shared.clone(),
+            channels: Arc::clone(&self.channels),
+            stop: stop.clone(),
             gate: Arc::clone(&self.gate),
             access: self.access.clone(),
             patience: self.patience,
@@ -132,6 +144,8 @@ impl Listener {
 
 struct Connection {
     shared: IiiShared,
+    channels: Arc<Channels>,
+    stop: CancellationToken,
     gate: Arc<Gate>,
     access: Option<Arc<Access>>,
     patience: Duration,
@@ -147,6 +161,7 @@ impl Connection {
         let mut asked = None;
         let upgrade = Upgrade {
             gate: &self.gate,
+            channels: &self.channels,
             asked: &mut asked,
         };
         let message_bytes_max = self.gate.message_bytes_max();
@@ -165,6 +180,9 @@ impl Connection {
         } else {
             socket
         };
+        if let Some(taken) = asked.channel {
+            return self.serve_channel(socket, taken).await;
+        }
         match asked.dialect {
             Dialect::V2 => self.serve_v2(socket, asked, peer).await,
             Dialect::Iii if !asked.trusted => {
@@ -181,11 +199,34 @@ impl Connection {
             },
             // Telemetry sockets of some SDKs carry no token and come back for ever if refused;
             // what a stranger sends is read and dropped.
-            Dialect::Telemetry => {
-                let known = asked.trusted && self.ask(asked.visitor, peer).await.is_ok();
+            Dialect::Telemetry | Dialect::Channel => {
+                let known = asked.trusted && self.is_known(peer);
                 let mut hooks = Swallow(known.then_some(self.shared.telemetry));
                 pump(socket, self.outbox, Keepalive::default(), &mut hooks).await;
             }
+        }
+    }
+
+    /// Telemetry sockets do not say who they are. Where a listener asks, one is believed that comes
+    /// from the address of a session that is in.
+    fn is_known(&self, peer: SocketAddr) -> bool {
+        let there = || self.shared.bus.workers();
+        self.access.is_none() || there().iter().any(|worker| worker.peer == Some(peer.ip()))
+    }
+
+    /// One end of a channel: whoever knows its key may have it, once.
+    async fn serve_channel(self, socket: WebSocketStream<TcpStream>, taken: Taken) {
+        if let Err(error) = channel::keep_alive(socket.get_ref()) {
+            tracing::debug!(%error, "TCP keep-alive cannot be set");
+        }
+        match taken {
+            Taken::End(TakenEnd::Reader(reader), _leave) => {
+                channel::drain(socket, reader, &self.stop).await;
+            }
+            Taken::End(TakenEnd::Writer(writer), _leave) => {
+                channel::feed(socket, writer, &self.stop).await;
+            }
+            Taken::Already | Taken::Unknown => channel::refuse(socket).await,
         }
     }
 

@@ -428,7 +428,7 @@ impl Peer {
                 number,
                 &ErrorBody::worker(
                     Code::Overloaded,
-                    "the function sent more chunks than it had credit for",
+                    "the function sent more chunks, or more bytes, than its caller holds unread",
                 ),
             );
         }

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context as TaskContext, Poll},
 };
 
@@ -20,6 +24,10 @@ pub const STREAM_WINDOW_CHUNKS: u32 = agentos_protocol::codec::STREAM_WINDOW_CHU
 
 /// Bytes of chunks kept for a caller that wants one reply; the size of the largest message.
 const COLLECT_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of chunks kept for a caller that does not read, whatever its credit; one chunk always
+/// fits.
+const UNREAD_BYTES_MAX: usize = 64 << 20;
 
 /// Where a streaming function puts its chunks.
 ///
@@ -135,26 +143,34 @@ pub(crate) fn collect(chunks: &[Payload]) -> Payload {
 pub struct CallStream {
     peer: Peer,
     number: u64,
-    chunks: mpsc::Receiver<Payload>,
+    chunks: Chunks,
     outcome: oneshot::Receiver<Result<Payload, ErrorBody>>,
     /// Read since credit was last granted.
     read: u32,
 }
 
+/// Chunks that were not read yet, and their bytes.
+pub(crate) struct Chunks {
+    waiting: mpsc::Receiver<Payload>,
+    bytes: Arc<AtomicUsize>,
+}
+
 impl CallStream {
     pub(crate) fn waiter() -> (
         StreamWaiter,
-        mpsc::Receiver<Payload>,
+        Chunks,
         oneshot::Receiver<Result<Payload, ErrorBody>>,
     ) {
-        let (chunks_in, chunks) = mpsc::channel(STREAM_WINDOW_CHUNKS as usize);
+        let (chunks, waiting) = mpsc::channel(STREAM_WINDOW_CHUNKS as usize);
+        let bytes = Arc::<AtomicUsize>::default();
         let (tell, outcome) = oneshot::channel();
         (
             StreamWaiter {
-                chunks: chunks_in,
+                chunks,
+                bytes: Arc::clone(&bytes),
                 outcome: tell,
             },
-            chunks,
+            Chunks { waiting, bytes },
             outcome,
         )
     }
@@ -162,7 +178,7 @@ impl CallStream {
     pub(crate) fn new(
         peer: Peer,
         number: u64,
-        chunks: mpsc::Receiver<Payload>,
+        chunks: Chunks,
         outcome: oneshot::Receiver<Result<Payload, ErrorBody>>,
     ) -> Self {
         CallStream {
@@ -207,8 +223,9 @@ impl CallStream {
     }
 
     fn poll_chunk(&mut self, context: &mut TaskContext<'_>) -> Poll<Option<Payload>> {
-        let polled = self.chunks.poll_recv(context);
-        if matches!(polled, Poll::Ready(Some(_))) {
+        let polled = self.chunks.waiting.poll_recv(context);
+        if let Poll::Ready(Some(chunk)) = &polled {
+            self.chunks.bytes.fetch_sub(chunk.len(), Ordering::Relaxed);
             self.read += 1;
             if self.read >= STREAM_WINDOW_CHUNKS / 2 {
                 let chunks = std::mem::take(&mut self.read);
@@ -240,11 +257,16 @@ impl Drop for CallStream {
 /// The engine's side of a [`CallStream`].
 pub(crate) struct StreamWaiter {
     chunks: mpsc::Sender<Payload>,
+    bytes: Arc<AtomicUsize>,
     outcome: oneshot::Sender<Result<Payload, ErrorBody>>,
 }
 
 impl Waiter for StreamWaiter {
     fn chunk(&mut self, payload: Payload) -> bool {
+        let before = self.bytes.fetch_add(payload.len(), Ordering::Relaxed);
+        if before > 0 && before + payload.len() > UNREAD_BYTES_MAX {
+            return false;
+        }
         !matches!(
             self.chunks.try_send(payload),
             Err(mpsc::error::TrySendError::Full(_))

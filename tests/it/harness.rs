@@ -1,5 +1,6 @@
 //! An engine to test against, and what tests need around it.
 
+mod channel;
 mod socket;
 
 use std::{
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use channel::{End, Item, address, refused};
 pub(crate) use socket::{Heard, Iii, V2, hello};
 
 /// How long anything may take that should take a moment. Generous: machines are busy.

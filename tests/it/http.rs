@@ -200,7 +200,7 @@ async fn the_door() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_route_has_one_function() -> Result<()> {
+async fn the_newest_function_of_a_route_answers_and_the_older_one_comes_back() -> Result<()> {
     let engine = Engine::bare().await?;
     let page = |id: &str, answer: i64| {
         let mut registrar = Registrar::new();
@@ -211,23 +211,24 @@ async fn one_route_has_one_function() -> Result<()> {
             .http("GET", "/page");
         registrar
     };
+    assert_eq!(engine.get("/page").send().await?.status(), 404);
     let first = engine.worker("first").await?;
     first.register(page("first::page", 1)).await?;
+    let answers = async || -> Result<i64> { Ok(engine.get("/page").send().await?.json().await?) };
+    assert_eq!(answers().await?, 1);
     let second = engine.worker("second").await?;
     second.register(page("second::page", 2)).await?;
-    assert_eq!(engine.get("/page").send().await?.json::<i64>().await?, 1);
-    let list: Value = second.trigger("engine::triggers::list", &()).await?;
-    let refused = list["triggers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|trigger| trigger["function_id"] == "second::page");
-    let refused = refused.expect("the trigger is listed");
-    assert_eq!(
-        (&refused["state"], &refused["error"]["code"]),
-        (&json!("refused"), &json!("conflict"))
-    );
-    Ok(())
+    assert_eq!(answers().await?, 2);
+    second.close().await;
+    eventually("the first function answers again", || async {
+        (answers().await.ok()? == 1).then_some(())
+    })
+    .await?;
+    first.close().await;
+    eventually("the route is gone", || async {
+        (engine.get("/page").send().await.ok()?.status() == 404).then_some(())
+    })
+    .await
 }
 
 /// A function that sends `first`, waits to be let on, and sends the rest.

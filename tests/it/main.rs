@@ -4,6 +4,7 @@
 //! Every test has an engine, a folder and ports of its own.
 
 mod calls;
+mod channels;
 mod chat;
 mod clients;
 mod config;
@@ -11,7 +12,9 @@ mod cron;
 mod durable;
 mod harness;
 mod http;
+mod http_answers;
 mod http_functions;
+mod http_limits;
 mod observe;
 mod pubsub;
 mod queue;

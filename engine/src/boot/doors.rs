@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::busy;
 use crate::{
+    channel::Channels,
     config::{Access as Written, ListenerSettings, Settings},
     listener::{Bounds, Gate, Listener},
     session::{Access, IiiShared, LocalSession},
@@ -26,6 +27,7 @@ pub(super) struct Doors {
 /// What the doors have in common.
 pub(super) struct Common<'a> {
     pub(super) shared: IiiShared,
+    pub(super) channels: Arc<Channels>,
     pub(super) bounds: Bounds,
     pub(super) token: &'a str,
     pub(super) message_bytes_max: usize,
@@ -97,6 +99,7 @@ impl Common<'_> {
         let listener = Listener::bind(
             door.listener.address,
             self.shared.clone(),
+            Arc::clone(&self.channels),
             gate,
             caller.and_then(|caller| access(&door.access, caller)),
             self.bounds.clone(),

@@ -2,10 +2,22 @@
 //!
 //! Knows HTTP and its own routes; functions only by id.
 
+mod accept;
+mod answer;
+mod arbiter;
+mod body;
+mod config;
+mod cors;
+mod door;
+mod exchange;
+mod middleware;
 mod reply;
 mod request;
+mod room;
 mod routes;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
@@ -20,20 +32,14 @@ use agentos_sdk::{
 };
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
-use crate::listener::Gate;
+pub use config::{Config, Cors, Middleware, Phase};
+
+use crate::{channel::Channels, listener::Gate};
+use door::Door;
+use room::Room;
 use routes::Routes;
-
-/// The settings of the listener.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub body_bytes_max: usize,
-    /// Longest wait for the head of an answer.
-    pub timeout: Duration,
-    /// Requests worked on at one time; more wait.
-    pub requests_max: usize,
-}
 
 /// Longest life of a call that streams its answer.
 const STREAM_TIMEOUT: Duration = Duration::from_hours(1);
@@ -46,11 +52,29 @@ pub struct Http {
 
 struct Shared {
     config: Config,
-    gate: Gate,
+    door: Door,
     routes: Routes,
-    room: Semaphore,
+    room: Arc<Room>,
+    /// The engine's, by priority.
+    middleware: Vec<Arc<str>>,
+    channels: Arc<Channels>,
     bus: OnceLock<Bus>,
-    ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    ready: Ready,
+    speaks_json: SpeaksJson,
+}
+
+/// Tells whether the engine is ready.
+pub(crate) type Ready = Arc<dyn Fn() -> Readiness + Send + Sync>;
+
+/// Tells of a function, and its namespace before it, whether a call of it may reach a worker of
+/// the JSON dialect: those may answer over a channel after a result of null.
+pub(crate) type SpeaksJson = Arc<dyn Fn(Option<&str>, &str) -> bool + Send + Sync>;
+
+/// What the listener needs of the engine around it.
+pub(crate) struct Surroundings {
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) ready: Ready,
+    pub(crate) speaks_json: SpeaksJson,
 }
 
 /// What `/health/ready` says.
@@ -68,19 +92,25 @@ impl Http {
     pub(crate) async fn bind(
         address: SocketAddr,
         gate: Gate,
-        config: Config,
-        ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+        mut config: Config,
+        around: Surroundings,
     ) -> io::Result<(Arc<Self>, SocketAddr)> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let room = Semaphore::new(config.requests_max);
+        let room = Arc::new(Room::new(config.requests_max, config.requests_waiting_max));
+        config.middleware.sort_by_key(|asked| asked.priority);
+        let middleware = config.middleware.iter();
+        let middleware = middleware.map(|asked| Arc::clone(&asked.function_id));
         let shared = Arc::new(Shared {
+            middleware: middleware.collect(),
+            door: Door::new(gate, config.cors.clone()),
             config,
-            gate,
-            routes: Routes::default(),
+            routes: Routes::new(Arc::clone(&room)),
             room,
+            channels: around.channels,
             bus: OnceLock::new(),
-            ready,
+            ready: around.ready,
+            speaks_json: around.speaks_json,
         });
         Ok((
             Arc::new(Http {
@@ -108,6 +138,8 @@ impl Worker for Http {
                     "auth": { "type": "string", "enum": ["token", "none"], "default": "token" },
                     "raw_body": { "type": "boolean", "default": false },
                     "condition_function_id": { "type": "string" },
+                    "middleware_function_ids": { "type": "array", "items": { "type": "string" } },
+                    "invalid_json": { "type": "string", "enum": ["null", "reject"] },
                 },
             })),
             payload_schema: None,
@@ -123,7 +155,7 @@ impl Worker for Http {
             .ok_or_else(|| Error::engine(Code::Internal, "the HTTP listener runs already"))?;
         // Set once: the listener is taken once.
         let _ = self.shared.bus.set(bus);
-        server::serve(listener, Arc::clone(&self.shared), stop).await;
+        accept::serve(listener, Arc::clone(&self.shared), stop).await;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::{Access, Env, Error, ExposeFilter, Module, Modules, iii};
 use crate::{
     builtin::{
         bridge::{self, Bridge},
-        configuration, cron, http_functions, observe, pubsub, queue, state,
+        configuration, cron, http, http_functions, observe, pubsub, queue, state,
     },
     session::AccessConfig,
 };
@@ -126,6 +126,32 @@ impl Modules {
         match self {
             Modules::Native(sections) => sections.of(Module::Pubsub).read(),
             Modules::Iii(_) => Ok(pubsub::Config::default()),
+        }
+    }
+
+    /// What iii's files say beside limits and times; ours leave it at the defaults.
+    pub fn http(&self) -> http::Config {
+        let Modules::Iii(modules) = self else {
+            return http::Config::default();
+        };
+        let Some(written) = &modules.http else {
+            return http::Config::default();
+        };
+        let cors = written.cors.as_ref().map(|cors| http::Cors {
+            allowed_origins: cors.allowed_origins.clone(),
+            allowed_methods: cors.allowed_methods.clone(),
+        });
+        let middleware = written.middleware.iter().map(|asked| http::Middleware {
+            function_id: asked.function_id.as_str().into(),
+            phase: http::Phase::PreHandler,
+            priority: asked.priority,
+        });
+        http::Config {
+            requests_max: usize::try_from(written.concurrency_request_limit).unwrap_or(usize::MAX),
+            // Without a block these files let every page in.
+            cors: Some(cors.unwrap_or_default()),
+            middleware: middleware.collect(),
+            ..http::Config::default()
         }
     }
 

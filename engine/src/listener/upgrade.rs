@@ -9,7 +9,10 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::Gate;
-use crate::session::Visitor;
+use crate::{
+    channel::{Channels, Side, Taken},
+    session::Visitor,
+};
 
 /// What the client wants to speak.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,10 +21,11 @@ pub(crate) enum Dialect {
     Iii,
     /// The JSON dialect's connection for telemetry alone.
     Telemetry,
+    /// One end of a channel.
+    Channel,
 }
 
 /// What was found out about the client during the upgrade.
-#[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) dialect: Dialect,
     /// It showed the right token, or none is needed.
@@ -29,10 +33,13 @@ pub(crate) struct Asked {
     pub(crate) token_given: bool,
     /// What an authentication function is told, when the listener has one.
     pub(crate) visitor: Visitor,
+    /// The end of a channel that was asked for, or that somebody else has it.
+    pub(crate) channel: Option<Taken>,
 }
 
 pub(crate) struct Upgrade<'a> {
     pub(crate) gate: &'a Gate,
+    pub(crate) channels: &'a Channels,
     pub(crate) asked: &'a mut Option<Asked>,
 }
 
@@ -55,7 +62,11 @@ impl Callback for Upgrade<'_> {
                 "pages of this Origin may not connect; list it under `listen.bus.origins` if it is meant",
             ));
         }
-        let dialect = dialect(request)?;
+        let channel = channel(request, self.channels)?;
+        let dialect = match channel {
+            Some(_) => Dialect::Channel,
+            None => dialect(request)?,
+        };
         if dialect == Dialect::V2 {
             response.headers_mut().insert(
                 header::SEC_WEBSOCKET_PROTOCOL,
@@ -70,9 +81,11 @@ impl Callback for Upgrade<'_> {
         let token = token(request);
         *self.asked = Some(Asked {
             dialect,
-            trusted: self.gate.admits(token.as_deref()),
+            // A channel's key is as good as a token.
+            trusted: channel.is_some() || self.gate.admits(token.as_deref()),
             token_given: token.is_some(),
             visitor: visitor(request),
+            channel,
         });
         Ok(response)
     }
@@ -97,13 +110,39 @@ fn dialect(request: &Request) -> Result<Dialect, ErrorResponse> {
     match request.uri().path().trim_end_matches('/') {
         "" => Ok(Dialect::Iii),
         "/otel" => Ok(Dialect::Telemetry),
-        path if path.starts_with("/ws/channels/") => {
-            Err(refuse(StatusCode::NOT_FOUND, "Channel not found"))
-        }
         path => Err(refuse(
             StatusCode::NOT_FOUND,
             &format!("no `{path}` here; workers connect to `/`"),
         )),
+    }
+}
+
+/// The end of a channel that `/ws/channels/ID?key=KEY&dir=read` asks for; `None` on other paths.
+/// Ends may also be taken by another: that is said after the upgrade.
+fn channel(request: &Request, channels: &Channels) -> Result<Option<Taken>, ErrorResponse> {
+    let path = request.uri().path().trim_end_matches('/');
+    let Some(id) = path.strip_prefix("/ws/channels/") else {
+        return Ok(None);
+    };
+    let (mut key, mut side) = (String::new(), None);
+    // SDKs put what the user's address carries before their own, so the last word counts.
+    let query = request.uri().query().unwrap_or_default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "key" => key = value.into_owned(),
+            "dir" => side = Side::parse(&value),
+            _ => {}
+        }
+    }
+    let Some(side) = side else {
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            "`dir` has to be `read` or `write`",
+        ));
+    };
+    match channels.take(id, &key, side) {
+        Taken::Unknown => Err(refuse(StatusCode::NOT_FOUND, "Channel not found")),
+        taken => Ok(Some(taken)),
     }
 }
 

@@ -17,7 +17,7 @@ use agentos_wire::{Ended, Hooks, Outbox};
 
 use hold::Hold;
 
-use super::{Guest, SocketWay, access::Way};
+use super::{Guest, JsonWay, SocketWay, access::Way};
 use crate::{
     builtin::observe::{self, Telemetry},
     bus::Bus,
@@ -65,16 +65,17 @@ impl Iii {
             telemetry,
         } = shared;
         let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
-        let opened = bus.open(Arc::new(SocketWay(Arc::clone(&outbox))), |public_id| {
-            SessionSpec {
+        let opened = bus.open(
+            Arc::new(JsonWay(SocketWay(Arc::clone(&outbox)))),
+            |public_id| SessionSpec {
                 public_id,
                 trust: Trust::Worker,
                 named: true,
                 timeout_default: TIMEOUT_DEFAULT,
                 rules,
                 peer: Some(peer),
-            }
-        });
+            },
+        );
         let welcome = Welcome {
             session: opened.public_id.to_string(),
             reattach_token: Some(opened.reattach_token.to_string()),

@@ -30,6 +30,23 @@ impl Deliver for SocketWay {
     }
 }
 
+/// The way out of a session of the JSON dialect.
+pub(crate) struct JsonWay(pub(crate) SocketWay);
+
+impl Deliver for JsonWay {
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)> {
+        self.0.deliver(frame)
+    }
+
+    fn close(&self, why: &ErrorBody) {
+        self.0.close(why);
+    }
+
+    fn speaks_json(&self) -> bool {
+        true
+    }
+}
+
 /// WebSocket close codes (RFC 6455 §7.4.1 and its registry). Never 1000 or 1001 from our side:
 /// some clients take those for the end and do not come back.
 pub(crate) fn close_code(code: Code) -> u16 {

@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 
 use super::{Engine, PATIENCE};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long to listen before concluding that nothing comes.
 const SILENCE: Duration = Duration::from_millis(300);

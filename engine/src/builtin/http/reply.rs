@@ -1,12 +1,14 @@
 //! What a function answered, as an HTTP response.
 
 use agentos_sdk::{Code, Encoding, Error, Payload};
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
-};
 use bytes::Bytes;
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
 use serde_json::{Value, json};
+
+use super::body::{Body, whole};
 
 /// Status and headers that a function chose.
 #[derive(Default)]
@@ -15,7 +17,13 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
 }
 
-/// Reads `status_code` and `headers`; what is not usable is left out.
+impl Head {
+    /// Reads `status_code` and `headers`; what is not usable is left out.
+    pub(super) fn read(value: &Value) -> Self {
+        head(value)
+    }
+}
+
 fn head(value: &Value) -> Head {
     let status = value
         .get("status_code")
@@ -75,23 +83,34 @@ pub(super) fn stream_bytes(chunk: Payload) -> Bytes {
 }
 
 /// A function's one answer.
-pub(super) fn buffered(result: &Payload) -> Response<Body> {
+///
+/// # Errors
+/// 502 when it is no JSON although it says so.
+pub(super) fn buffered(result: &Payload) -> Result<Response<Body>, Failure> {
     if result.encoding == Encoding::Binary {
         let kind = (
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),
         );
-        return response(
-            Head {
-                headers: HeaderMap::from_iter([kind]),
-                ..Head::default()
-            },
-            result.bytes.clone(),
-        );
+        let head = Head {
+            headers: HeaderMap::from_iter([kind]),
+            ..Head::default()
+        };
+        return Ok(response(head, whole(result.bytes.clone())));
     }
-    let value: Value = result.decode().unwrap_or(Value::Null);
+    let value: Value = result.decode().map_err(|error| {
+        let message = format!("the function's result is no JSON: {error}");
+        let error = Error::worker(Code::Failed, message).reason("invalid_response");
+        Failure::with_status(error, StatusCode::BAD_GATEWAY)
+    })?;
+    Ok(spoken(value))
+}
+
+/// `{"status_code", "headers", "body"}` as a response.
+pub(super) fn spoken(mut value: Value) -> Response<Body> {
     let mut head = head(&value);
-    let body = value.get("body").cloned().unwrap_or_else(|| json!({}));
+    let body = value.get_mut("body").map(Value::take);
+    let body = body.unwrap_or_else(|| json!({}));
     let body = match (head.headers.contains_key(header::CONTENT_TYPE), body) {
         (true, Value::String(text)) => text.into_bytes(),
         (true, Value::Null) => Vec::new(),
@@ -104,12 +123,12 @@ pub(super) fn buffered(result: &Payload) -> Response<Body> {
             other.to_string().into_bytes()
         }
     };
-    response(head, body)
+    response(head, whole(body))
 }
 
 /// A head and its body.
-pub(super) fn response(head: Head, body: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(body.into());
+pub(super) fn response(head: Head, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     // The server frames the body itself; a length from elsewhere could cut it.
@@ -123,10 +142,58 @@ pub(super) fn response(head: Head, body: impl Into<Body>) -> Response<Body> {
     response
 }
 
+/// JSON of our own.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(whole(value.to_string()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Why a request has no answer of a function.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    status: StatusCode,
+    /// A condition did not want it.
+    skipped: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = status(error.code);
+        Failure::with_status(error, status)
+    }
+}
+
+impl Failure {
+    /// With another status than that of the error's code.
+    pub(super) fn with_status(error: Error, status: StatusCode) -> Self {
+        Failure {
+            error,
+            status,
+            skipped: false,
+        }
+    }
+
+    /// The route's condition said no.
+    pub(super) fn skipped() -> Self {
+        let error = Error::caller(Code::InvalidInput, "Request condition not met");
+        Failure {
+            skipped: true,
+            ..Failure::from(error.reason("CONDITION_NOT_MET"))
+        }
+    }
+
+    pub(super) fn response(&self) -> Response<Body> {
+        failed(&self.error, self.status, self.skipped)
+    }
+}
+
 /// An error as a response: `{"error": {"message", "type", "param", "code"}}`, the shape that
 /// clients of model gateways know.
-pub(super) fn failed(error: &Error) -> Response<Body> {
-    let status = status(error.code);
+fn failed(error: &Error, status: StatusCode, skipped: bool) -> Response<Body> {
     let code = if error.code == Code::Unauthenticated {
         "invalid_api_key"
     } else {
@@ -145,14 +212,13 @@ pub(super) fn failed(error: &Error) -> Response<Body> {
         tracing::warn!(error_id = id, %error, "a request failed");
         body["error_id"] = id.into();
     }
-    let mut response = Response::new(Body::from(json!({ "error": body }).to_string()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    let mut body = json!({ "error": body });
+    if skipped {
+        body["skipped"] = true.into();
+    }
+    let mut response = json(status, &body);
     if error.retryable {
+        let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
@@ -179,7 +245,7 @@ fn status(code: Code) -> StatusCode {
 fn kind(status: StatusCode) -> &'static str {
     match status {
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-        StatusCode::GATEWAY_TIMEOUT => "timeout_error",
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => "timeout_error",
         status if status.is_client_error() => "invalid_request_error",
         _ => "server_error",
     }

@@ -3,22 +3,28 @@
 use std::collections::BTreeMap;
 
 use agentos_sdk::{Code, Error, Payload, Trace};
-use axum::http::{HeaderMap, HeaderName, header, request::Parts};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderName},
+    http::request::Parts,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::routes::{Auth, Matched};
+use crate::channel::{Hosted, Ref};
 
+/// A request as functions are told of it.
 #[derive(Serialize)]
-struct Request<'a> {
-    method: &'a str,
+pub(super) struct Told<'a> {
+    pub(super) method: &'a str,
     /// The registered path.
     path: &'a str,
-    path_params: &'a BTreeMap<String, String>,
-    query_params: BTreeMap<String, String>,
-    headers: BTreeMap<&'a str, String>,
+    pub(super) path_params: &'a BTreeMap<String, String>,
+    pub(super) query_params: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<&'a str, String>,
     /// Parsed JSON, or null.
     body: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,27 +39,59 @@ struct Trigger<'a> {
     method: &'a str,
 }
 
-/// The payload for a bound function.
-///
-/// # Errors
-/// `invalid_frame` when a body that says it is JSON is not.
-pub(super) fn payload(parts: &Parts, matched: &Matched, body: &Bytes) -> Result<Payload, Error> {
-    let route = &matched.route;
-    let request = Request {
-        method: parts.method.as_str(),
-        path: &route.path,
-        path_params: &matched.params,
-        query_params: query(parts.uri.query().unwrap_or_default()),
-        headers: headers(&parts.headers, route.auth),
-        body: json(&parts.headers, body)?,
-        raw_body: route.raw_body.then(|| STANDARD.encode(body)),
-        trigger: Trigger {
-            r#type: "http",
+/// With the ends of the request's channels.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    told: &'a Told<'a>,
+    request_body: Ref,
+    response: Ref,
+}
+
+impl<'a> Told<'a> {
+    /// `bytes` is the body as it came, where it was read; `body` what it says, where it is JSON.
+    pub(super) fn new(
+        parts: &'a Parts,
+        matched: &'a Matched,
+        bytes: Option<&Bytes>,
+        body: Option<&'a RawValue>,
+    ) -> Self {
+        let route = &matched.route;
+        let raw_body = bytes.filter(|_| route.raw_body);
+        Told {
+            method: parts.method.as_str(),
             path: &route.path,
-            method: &route.method,
-        },
-    };
-    Payload::encode(&request).map_err(|error| Error::engine(Code::Internal, error.to_string()))
+            path_params: &matched.params,
+            query_params: query(parts.uri.query().unwrap_or_default()),
+            headers: headers(&parts.headers, route.auth),
+            body,
+            raw_body: raw_body.map(|bytes| STANDARD.encode(bytes)),
+            trigger: Trigger {
+                r#type: "http",
+                path: &route.path,
+                method: &route.method,
+            },
+        }
+    }
+
+    /// What a condition gets.
+    pub(super) fn payload(&self) -> Result<Payload, Error> {
+        Payload::encode(self).map_err(internal)
+    }
+
+    /// What the function gets.
+    pub(super) fn payload_with(&self, hosted: &Hosted) -> Result<Payload, Error> {
+        let whole = Whole {
+            told: self,
+            request_body: hosted.reader(),
+            response: hosted.writer(),
+        };
+        Payload::encode(&whole).map_err(internal)
+    }
+}
+
+pub(super) fn internal(error: serde_json::Error) -> Error {
+    Error::engine(Code::Internal, error.to_string())
 }
 
 /// Repeated keys: the last one wins.
@@ -82,17 +120,15 @@ fn headers(headers: &HeaderMap, auth: Auth) -> BTreeMap<&str, String> {
         .collect()
 }
 
-fn json<'a>(headers: &HeaderMap, body: &'a Bytes) -> Result<Option<&'a RawValue>, Error> {
-    let kind = headers
+/// Whether the body says that it is JSON.
+pub(super) fn says_json(headers: &HeaderMap) -> bool {
+    headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if body.is_empty() || !(kind.contains("application/json") || kind.contains("+json")) {
-        return Ok(None);
-    }
-    serde_json::from_slice(body).map(Some).map_err(|error| {
-        Error::caller(Code::InvalidFrame, format!("the body is not JSON: {error}"))
-    })
+        .is_some_and(|kind| {
+            let kind = kind.to_ascii_lowercase();
+            kind.contains("application/json") || kind.contains("+json")
+        })
 }
 
 /// The trace that the client is in, continued.

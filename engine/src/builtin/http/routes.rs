@@ -1,4 +1,6 @@
 //! Routes: method and path to the function that answers.
+//!
+//! The newest binding of a route counts; older ones wait behind it and come back when it goes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,6 +10,9 @@ use std::{
 use agentos_sdk::{Code, Error, TriggerSpec};
 use parking_lot::RwLock;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::room::Room;
 
 /// Methods a route can have.
 pub(super) const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
@@ -16,18 +21,24 @@ pub(super) const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", 
 #[derive(Deserialize, Clone)]
 struct Written {
     api_path: String,
-    #[serde(default = "get")]
-    http_method: String,
+    http_method: Option<String>,
     #[serde(default)]
     auth: Auth,
     #[serde(default)]
     raw_body: bool,
-    #[serde(default)]
     condition_function_id: Option<Arc<str>>,
+    middleware_function_ids: Option<Vec<Arc<str>>>,
+    invalid_json: Option<InvalidJson>,
 }
 
-fn get() -> String {
-    "GET".to_owned()
+/// What happens to a body that says it is JSON and is not.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum InvalidJson {
+    /// The function gets null.
+    Null,
+    /// The client gets 400.
+    Reject,
 }
 
 /// Who may call a route.
@@ -40,15 +51,22 @@ pub(super) enum Auth {
 }
 
 /// A bound route.
-#[derive(Debug)]
 pub(super) struct Route {
     pub(super) function: Arc<str>,
+    pub(super) namespace: Option<Arc<str>>,
+    /// The trigger's, for the call.
+    pub(super) metadata: Option<Arc<str>>,
     pub(super) method: String,
     /// As it was registered, with its leading slash.
     pub(super) path: String,
     pub(super) auth: Auth,
     pub(super) raw_body: bool,
     pub(super) condition: Option<Arc<str>>,
+    pub(super) middleware: Vec<Arc<str>>,
+    /// `None`: as the dialect of the function's worker has it.
+    pub(super) invalid_json: Option<InvalidJson>,
+    /// Requests that may be worked on at one time.
+    pub(super) share: Arc<Semaphore>,
     /// Names of the parameters, in order of appearance.
     names: Vec<String>,
 }
@@ -59,15 +77,16 @@ pub(super) struct Matched {
     pub(super) params: BTreeMap<String, String>,
 }
 
-#[derive(Default)]
-pub(super) struct Routes(RwLock<Table>);
+pub(super) struct Routes {
+    table: RwLock<Table>,
+    room: Arc<Room>,
+}
 
 #[derive(Default)]
 struct Table {
     /// Per method. The value is the key into `bound`.
     paths: HashMap<String, matchit::Router<String>>,
-    /// Per method and pattern: the triggers that bind it, newest last. Instances of one worker
-    /// bind the same route for the same function.
+    /// Per method and pattern: the triggers that bind it, newest last.
     bound: HashMap<String, Vec<Binder>>,
     /// From a trigger to its key in `bound`.
     keys: HashMap<Arc<str>, String>,
@@ -85,21 +104,24 @@ pub(super) enum Found {
 }
 
 impl Routes {
+    pub(super) fn new(room: Arc<Room>) -> Self {
+        Routes {
+            table: RwLock::default(),
+            room,
+        }
+    }
+
     pub(super) fn bind(&self, trigger: &TriggerSpec) -> Result<(), Error> {
-        let (route, pattern) = read(trigger)?;
+        let (mut route, pattern) = read(trigger, self.room.share())?;
         let key = format!("{} {pattern}", route.method);
-        let mut table = self.0.write();
+        let mut table = self.table.write();
         table.unbind(&trigger.id);
-        if let Some((_, other)) = table.bound.get(&key).and_then(|bound| {
-            bound
-                .iter()
-                .find(|(_, other)| other.function != route.function)
-        }) {
-            let message = format!(
-                "{} {} is bound to `{}`",
-                route.method, route.path, other.function
-            );
-            return Err(Error::caller(Code::Conflict, message));
+        // Bindings of one route share its seats: a hanging function is not freed by binding again.
+        if let Some((_, before)) = table.bound.get(&key).and_then(|bound| bound.last()) {
+            route.share = Arc::clone(&before.share);
+            if before.function != route.function {
+                tracing::info!(route = key, before = %before.function, now = %route.function, "a route has a new function");
+            }
         }
         if !table.bound.contains_key(&key) {
             let paths = table.paths.entry(route.method.clone()).or_default();
@@ -117,11 +139,11 @@ impl Routes {
     }
 
     pub(super) fn unbind(&self, id: &str) {
-        self.0.write().unbind(id);
+        self.table.write().unbind(id);
     }
 
     pub(super) fn find(&self, method: &str, path: &str) -> Found {
-        let table = self.0.read();
+        let table = self.table.read();
         if let Some(matched) = table.matched(method, path) {
             return Found::Route(matched);
         }
@@ -176,10 +198,11 @@ impl Table {
     }
 }
 
-fn read(trigger: &TriggerSpec) -> Result<(Route, String), Error> {
-    let written: Written = serde_json::from_value(trigger.config.clone())
+fn read(trigger: &TriggerSpec, share: Arc<Semaphore>) -> Result<(Route, String), Error> {
+    let written = Written::deserialize(&trigger.config)
         .map_err(|error| invalid(format!("http trigger: {error}")))?;
-    let method = written.http_method.to_ascii_uppercase();
+    let method = written.http_method.as_deref().unwrap_or("GET");
+    let method = method.to_ascii_uppercase();
     if !METHODS.contains(&method.as_str()) {
         return Err(invalid(format!(
             "http_method `{method}` is none of {}",
@@ -190,11 +213,19 @@ fn read(trigger: &TriggerSpec) -> Result<(Route, String), Error> {
     let (pattern, names) = pattern(&path);
     let route = Route {
         function: Arc::clone(&trigger.function),
+        namespace: trigger.namespace.clone(),
+        metadata: trigger
+            .metadata
+            .as_ref()
+            .map(|metadata| metadata.to_string().into()),
         method,
         path,
         auth: written.auth,
         raw_body: written.raw_body,
         condition: written.condition_function_id,
+        middleware: written.middleware_function_ids.unwrap_or_default(),
+        invalid_json: written.invalid_json,
+        share,
         names,
     };
     Ok((route, pattern))
@@ -254,8 +285,12 @@ mod tests {
         }
     }
 
+    fn empty() -> Routes {
+        Routes::new(Arc::new(Room::new(4, 4)))
+    }
+
     fn routes(rows: &[(&str, &str, &str)]) -> Routes {
-        let routes = Routes::default();
+        let routes = empty();
         for (id, method, path) in rows {
             routes
                 .bind(&trigger(
@@ -304,40 +339,71 @@ mod tests {
     }
 
     #[test]
-    fn a_route_has_one_function_and_many_binders() {
-        let routes = Routes::default();
-        let config = json!({ "api_path": "/x/:a" });
-        routes
-            .bind(&trigger("t1", "f", config.clone()))
-            .expect("new");
-        routes
-            .bind(&trigger("t2", "f", json!({ "api_path": "/x/:b" })))
-            .expect("another instance");
-        assert_eq!(
+    fn the_newest_binding_counts_and_older_ones_come_back() {
+        let routes = empty();
+        let bind = |id: &str, function: &str, path: &str| {
             routes
-                .bind(&trigger("t3", "g", config.clone()))
-                .expect_err("taken")
-                .code,
-            Code::Conflict
-        );
-        routes.unbind("t1");
-        assert!(bound(&routes, "GET", "/x/1").is_some());
+                .bind(&trigger(id, function, json!({ "api_path": path })))
+                .expect("a route");
+        };
+        let now = || bound(&routes, "GET", "/x/1");
+        let is = |function: &str, name: &str| {
+            let params = [(name.to_owned(), "1".to_owned())].into();
+            assert_eq!(now(), Some((function.to_owned(), params)));
+        };
+        bind("t1", "f", "/x/:a");
+        bind("t2", "f", "/x/:b");
+        is("f", "b");
+        bind("t3", "g", "x/:c");
+        is("g", "c");
         routes.unbind("t2");
-        assert!(bound(&routes, "GET", "/x/1").is_none());
-        routes
-            .bind(&trigger("t3", "g", config))
-            .expect("free again");
+        is("g", "c");
+        routes.unbind("t3");
+        is("f", "a");
+        // The same trigger elsewhere: its old route goes.
+        bind("t1", "f", "/y");
+        assert_eq!(now(), None);
+        assert!(bound(&routes, "GET", "/y").is_some());
+        routes.unbind("t1");
+        assert!(bound(&routes, "GET", "/y").is_none());
+        bind("t1", "f", "/y");
+        assert!(bound(&routes, "GET", "/y").is_some());
+    }
+
+    #[test]
+    fn what_a_trigger_says_beside_its_path() {
+        let routes = empty();
+        let config = json!({
+            "api_path": "/m", "http_method": null, "condition_function_id": null,
+            "middleware_function_ids": ["a", "b"], "invalid_json": "null", "unknown": 1,
+        });
+        let trigger = TriggerSpec {
+            metadata: Some(json!({ "k": 1 })),
+            namespace: Some("shop".into()),
+            ..trigger("t", "f", config)
+        };
+        routes.bind(&trigger).expect("a route");
+        let Found::Route(found) = routes.find("GET", "/m") else {
+            panic!("bound")
+        };
+        let route = found.route;
+        assert_eq!(route.metadata.as_deref(), Some("{\"k\":1}"));
+        assert_eq!(route.namespace.as_deref(), Some("shop"));
+        assert_eq!(route.invalid_json, Some(InvalidJson::Null));
+        assert_eq!((route.middleware.len(), &route.condition), (2, &None));
     }
 
     #[test]
     fn bad_configs_are_refused() {
-        let routes = Routes::default();
+        let routes = empty();
         for config in [
             json!(null),
             json!({}),
             json!({ "api_path": 7 }),
             json!({ "api_path": "/x", "http_method": "FETCH" }),
             json!({ "api_path": "/a/*x/b" }),
+            json!({ "api_path": "/x", "invalid_json": "ignore" }),
+            json!({ "api_path": "/x", "middleware_function_ids": "one" }),
         ] {
             assert_eq!(
                 routes

@@ -1,266 +1,317 @@
-//! The listener: health, the door, and the way of a request to its function and back.
+//! The way of a request to its function and back.
 
-use std::sync::Arc;
-
-use agentos_sdk::{CallStream, Code, Error, Payload, Stop};
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts},
-    response::IntoResponse,
-    routing::get,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
 };
-use bytes::Bytes;
-use futures_util::stream;
-use serde_json::json;
-use tokio::net::TcpListener;
+
+use agentos_sdk::{Bus, Code, Encoding, Error, Payload};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header::{self, HeaderValue},
+    http::request::Parts,
+};
+use serde_json::{json, value::RawValue};
+use tokio::time::Instant;
 
 use super::{
-    STREAM_TIMEOUT, Shared, reply, request,
-    routes::{Auth, Found, Matched},
+    STREAM_TIMEOUT, Shared,
+    answer::{self, Callee},
+    body::{Body, Limits},
+    exchange::{Source, Visit},
+    middleware,
+    reply::{self, Failure},
+    request::{self, Told},
+    routes::{Auth, Found, InvalidJson, Matched},
 };
-use crate::listener::unauthenticated;
 
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Stop) {
-    let router = Router::new()
-        .route(
-            "/health/live",
-            get(|| async { axum::Json(json!({ "status": "live" })) }),
-        )
-        .route("/health/ready", get(ready))
-        .fallback(answer)
-        .with_state(shared);
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // A token of a stream must not wait for the acknowledgement of the one before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+/// What a request that takes too long is waiting for.
+#[derive(Default)]
+struct Stage(AtomicU8);
+
+impl Stage {
+    const BODY: u8 = 0;
+    const ROOM: u8 = 1;
+    const MIDDLEWARE: u8 = 2;
+    const FUNCTION: u8 = 3;
+
+    fn is(&self, stage: u8) {
+        self.0.store(stage, Ordering::Relaxed);
+    }
+
+    /// The deadline passed.
+    fn failure(&self, matched: &Matched) -> Failure {
+        let late = |message: String| Error::engine(Code::Timeout, message);
+        match self.0.load(Ordering::Relaxed) {
+            Self::BODY => Failure::with_status(
+                late("the body did not come in time".into()),
+                StatusCode::REQUEST_TIMEOUT,
+            ),
+            Self::ROOM => late("too many requests were before this one".into()).into(),
+            Self::MIDDLEWARE => middleware_timeout(),
+            _ => late(format!(
+                "`{}` did not begin to answer in time",
+                matched.route.function
+            ))
+            .into(),
         }
-    });
-    let served =
-        axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the HTTP listener ended");
     }
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let readiness = (shared.ready)();
-    let status = if readiness.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let word = if readiness.ready { "ready" } else { "starting" };
-    (
-        status,
-        axum::Json(json!({ "status": word, "waiting": readiness.waiting })),
-    )
-        .into_response()
-}
-
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = shared
-        .handle(request)
-        .await
-        .unwrap_or_else(|error| reply::failed(&error));
-    let headers = response.headers_mut();
-    if !headers.contains_key("x-request-id")
-        && let Ok(id) = HeaderValue::from_str(&format!("req_{}", uuid::Uuid::new_v4().simple()))
-    {
-        headers.insert("x-request-id", id);
-    }
-    if let Some(origin) = origin.filter(|origin| {
-        origin
-            .to_str()
-            .is_ok_and(|origin| shared.gate.lists_origin(origin))
-    }) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-    }
-    response
+fn middleware_timeout() -> Failure {
+    Error::engine(Code::Timeout, "Middleware timeout")
+        .reason("MIDDLEWARE_TIMEOUT")
+        .into()
 }
 
 impl Shared {
-    async fn handle(&self, request: Request) -> Result<Response<Body>, Error> {
-        let (parts, body) = request.into_parts();
-        self.check_door(&parts)?;
-        if parts.method == Method::OPTIONS
-            && parts
-                .headers
-                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    /// Answers, whatever happens.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = self
+            .handle(request)
+            .await
+            .unwrap_or_else(|failure| failure.response());
+        let headers = response.headers_mut();
+        if !headers.contains_key("x-request-id")
+            && let Ok(id) = HeaderValue::from_str(&format!("req_{}", uuid::Uuid::new_v4().simple()))
         {
-            return Ok(preflight(&parts.headers));
+            headers.insert("x-request-id", id);
+        }
+        if let Some(origin) = origin {
+            self.door.mark(&origin, headers);
+        }
+        response
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+        let (parts, body) = request.into_parts();
+        if let Some(response) = self.health(&parts) {
+            return Ok(response);
+        }
+        self.door.check(&parts)?;
+        if let Some(response) = self.door.preflight(&parts) {
+            return Ok(response);
         }
         let matched = match self.routes.find(parts.method.as_str(), parts.uri.path()) {
             Found::Route(matched) => matched,
             found => {
                 // Who has no token learns nothing of which routes there are.
-                self.check_token(&parts.headers)?;
+                self.door.check_token(&parts.headers)?;
                 return Ok(no_route(&parts, &found));
             }
         };
         if matched.route.auth == Auth::Token {
-            self.check_token(&parts.headers)?;
+            self.door.check_token(&parts.headers)?;
         }
-        let body = read(body, self.config.body_bytes_max).await?;
-        let _room = self
-            .room
-            .acquire()
+        let stage = Stage::default();
+        let deadline = Instant::now() + self.config.timeout();
+        // Boxed: it is large, and lives as long as its function takes.
+        let work = Box::pin(self.work(&parts, body, &matched, deadline, &stage));
+        tokio::time::timeout_at(deadline, work)
             .await
-            .map_err(|_| Error::engine(Code::Unavailable, "the engine is stopping"))?;
-        let payload = request::payload(&parts, &matched, &body)?;
-        let work = self.call(&parts, &matched, payload);
-        tokio::time::timeout(self.config.timeout, work)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::engine(
-                    Code::Timeout,
-                    format!(
-                        "`{}` did not begin to answer in time",
-                        matched.route.function
-                    ),
-                ))
-            })
+            .unwrap_or_else(|_| Err(stage.failure(&matched)))
     }
 
-    fn check_door(&self, parts: &Parts) -> Result<(), Error> {
-        let text = |name| {
-            parts
-                .headers
-                .get(name)
-                .map(|value: &HeaderValue| value.to_str().unwrap_or("\u{0}"))
-        };
-        if !self
-            .gate
-            .admits_host(text(header::HOST).or(parts.uri.host()))
-        {
-            return Err(Error::caller(
-                Code::Forbidden,
-                "the Host header names somebody else; list it under `listen.http.hosts` if it is meant",
-            ));
+    fn health(&self, parts: &Parts) -> Option<Response<Body>> {
+        if parts.method != Method::GET && parts.method != Method::HEAD {
+            return None;
         }
-        if !self.gate.admits_origin(text(header::ORIGIN)) {
-            return Err(Error::caller(
-                Code::Forbidden,
-                "pages of this Origin may not call; list it under `listen.http.origins` if it is meant",
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Error> {
-        let token = token(headers);
-        if self.gate.admits(token) {
-            Ok(())
-        } else {
-            Err(unauthenticated(token.is_some()))
+        match parts.uri.path() {
+            "/health/live" => Some(reply::json(StatusCode::OK, &json!({ "status": "live" }))),
+            "/health/ready" => {
+                let readiness = (self.ready)();
+                let (status, word) = if readiness.ready {
+                    (StatusCode::OK, "ready")
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "starting")
+                };
+                let body = json!({ "status": word, "waiting": readiness.waiting });
+                Some(reply::json(status, &body))
+            }
+            _ => None,
         }
     }
 
-    async fn call(
+    async fn work(
         &self,
         parts: &Parts,
+        body: Incoming,
         matched: &Matched,
-        payload: Payload,
-    ) -> Result<Response<Body>, Error> {
+        deadline: Instant,
+        stage: &Stage,
+    ) -> Result<Response<Body>, Failure> {
         let bus = self
             .bus
             .get()
             .ok_or_else(|| Error::engine(Code::Unavailable, "the engine is starting"))?;
         let bus = bus.with_trace(request::trace(&parts.headers));
-        if let Some(condition) = &matched.route.condition {
-            let verdict = bus
-                .call(condition)
-                .timeout(self.config.timeout)
-                .send_payload(payload.clone())
-                .await?;
-            if verdict.text() == b"false" {
-                let body = json!({ "error": "Request condition not met", "skipped": true });
-                return Ok((StatusCode::UNPROCESSABLE_ENTITY, axum::Json(body)).into_response());
+        let limits = Limits {
+            bytes_max: self.config.body_bytes_max,
+            idle: self.config.body_idle(),
+        };
+        let source = take_in(parts, body, matched, limits).await?;
+        stage.is(Stage::ROOM);
+        let _seat = self.room.enter(&matched.route.share).await?;
+        let bytes = match &source {
+            Source::Read(bytes) => Some(bytes.clone()),
+            Source::Coming { .. } => None,
+        };
+        let json = match &bytes {
+            Some(bytes) if request::says_json(&parts.headers) => self.parse(matched, bytes)?,
+            _ => None,
+        };
+        let told = Told::new(parts, matched, bytes.as_ref(), json);
+        stage.is(Stage::MIDDLEWARE);
+        if let Some(response) = self.ask_middleware(&bus, matched, &told, deadline).await? {
+            return Ok(response);
+        }
+        stage.is(Stage::FUNCTION);
+        ask_condition(&bus, matched, &told, deadline).await?;
+        let visit = Visit::begin(&self.channels, source, limits);
+        let payload = told.payload_with(&visit.hosted)?;
+        let route = &matched.route;
+        let mut call = bus
+            .call(&route.function)
+            .namespace(route.namespace.clone())
+            .timeout(STREAM_TIMEOUT);
+        if let Some(metadata) = &route.metadata {
+            call = call.metadata(Arc::clone(metadata));
+        }
+        let callee = Callee::new(call.stream_payload(payload)?);
+        answer::decide(callee, visit, || !self.may_speak_json(matched)).await
+    }
+
+    /// Whether the function may be of a worker of the JSON dialect.
+    fn may_speak_json(&self, matched: &Matched) -> bool {
+        let route = &matched.route;
+        (self.speaks_json)(route.namespace.as_deref(), &route.function)
+    }
+
+    fn parse<'a>(
+        &self,
+        matched: &Matched,
+        bytes: &'a [u8],
+    ) -> Result<Option<&'a RawValue>, Failure> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => {
+                let policy = matched.route.invalid_json;
+                let null = match policy {
+                    Some(policy) => policy == InvalidJson::Null,
+                    None => self.may_speak_json(matched),
+                };
+                if null {
+                    return Ok(None);
+                }
+                let message = format!("the body is not JSON: {error}");
+                Err(Error::caller(Code::InvalidFrame, message).into())
             }
         }
-        let mut answer = bus
-            .call(&matched.route.function)
-            .timeout(STREAM_TIMEOUT)
-            .stream_payload(payload)?;
-        match answer.next().await {
-            None => Ok(reply::buffered(&answer.finish().await?)),
-            Some(first) => Ok(streamed(first, answer)),
+    }
+
+    /// The response of the middleware that ends the request, if one does.
+    async fn ask_middleware(
+        &self,
+        bus: &Bus,
+        matched: &Matched,
+        told: &Told<'_>,
+        deadline: Instant,
+    ) -> Result<Option<Response<Body>>, Failure> {
+        let route = &matched.route;
+        if self.middleware.is_empty() && route.middleware.is_empty() {
+            return Ok(None);
         }
+        let payload = middleware::payload(told).map_err(request::internal)?;
+        for (function, global) in middleware::in_order(&self.middleware, &route.middleware) {
+            let namespace = route.namespace.clone().filter(|_| !global);
+            let answer = bus
+                .call(function)
+                .namespace(namespace)
+                .timeout(left(deadline))
+                .send_payload(payload.clone())
+                .await;
+            let result = answer.map_err(|error| match error.code {
+                Code::Timeout => middleware_timeout(),
+                _ => failed(error),
+            })?;
+            if let Some(response) = middleware::response(&result) {
+                return Ok(Some(reply::spoken(response)));
+            }
+        }
+        Ok(None)
     }
 }
 
-/// The response to a stream whose first chunk is here. Dropping the response cancels the call.
-fn streamed(first: Payload, answer: CallStream) -> Response<Body> {
-    let (mut head, first) = match reply::stream_head(&first) {
-        Some(head) => (head, None),
-        None => (reply::Head::default(), Some(first)),
+/// Asks the route's condition; only exactly `false` says no.
+async fn ask_condition(
+    bus: &Bus,
+    matched: &Matched,
+    told: &Told<'_>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let Some(condition) = &matched.route.condition else {
+        return Ok(());
     };
-    head.headers
-        .entry(header::CONTENT_TYPE)
-        .or_insert(HeaderValue::from_static("text/event-stream"));
-    head.headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-cache"));
-    head.headers
-        .entry("x-accel-buffering")
-        .or_insert(HeaderValue::from_static("no"));
-    let body = stream::unfold((first, Some(answer)), |(first, answer)| async move {
-        let mut answer = answer?;
-        let chunk = match first {
-            Some(first) => Some(first),
-            None => answer.next().await,
-        };
-        match chunk {
-            Some(chunk) => Some((Ok(reply::stream_bytes(chunk)), (None, Some(answer)))),
-            // An error here ends the connection in the middle of the body, so that the client
-            // cannot take a part for the whole.
-            None => answer
-                .finish()
-                .await
-                .err()
-                .map(|error| (Err::<Bytes, Error>(error), (None, None))),
-        }
-    });
-    reply::response(head, Body::from_stream(body))
+    let verdict = bus
+        .call(condition)
+        .namespace(matched.route.namespace.clone())
+        .timeout(left(deadline))
+        .send_payload(told.payload()?)
+        .await
+        .map_err(failed)?;
+    if is_false(&verdict) {
+        return Err(Failure::skipped());
+    }
+    Ok(())
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Error> {
-    axum::body::to_bytes(body, bytes_max).await.map_err(|_| {
-        Error::caller(
-            Code::PayloadTooLarge,
-            format!("the body is cut short, or larger than the limit of {bytes_max} bytes"),
-        )
+fn is_false(verdict: &Payload) -> bool {
+    verdict.encoding == Encoding::Json && verdict.bytes.trim_ascii() == b"false"
+}
+
+/// Something on the way to the function failed, whatever it says of itself.
+fn failed(error: Error) -> Failure {
+    Failure::with_status(error, StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn left(deadline: Instant) -> Duration {
+    // Zero would be refused as a call that nobody meant.
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}
+
+/// Bodies that are to be understood are read; others are left to whoever reads their channel.
+async fn take_in(
+    parts: &Parts,
+    body: Incoming,
+    matched: &Matched,
+    limits: Limits,
+) -> Result<Source, Failure> {
+    limits.check(&body)?;
+    let wanted = matched.route.raw_body || request::says_json(&parts.headers);
+    if wanted || body.is_end_stream() {
+        return Ok(Source::Read(limits.collect(body).await?));
+    }
+    Ok(Source::Coming {
+        body,
+        expects: parts.headers.contains_key(header::EXPECT),
     })
-}
-
-/// The token as the clients of model gateways send it.
-fn token(headers: &HeaderMap) -> Option<&str> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value: &HeaderValue| value.to_str().ok())
-    };
-    let bearer = text("authorization").and_then(|value| {
-        value
-            .strip_prefix("Bearer ")
-            .or_else(|| value.strip_prefix("bearer "))
-    });
-    bearer
-        .or_else(|| text("x-api-key"))
-        .or_else(|| text("api-key"))
-        .map(str::trim)
 }
 
 fn no_route(parts: &Parts, found: &Found) -> Response<Body> {
     let path = parts.uri.path();
     let Found::OtherMethods(methods) = found else {
-        return reply::failed(&Error::caller(
-            Code::NotFound,
-            format!("no route for {} {path}", parts.method),
-        ));
+        let message = format!("no route for {} {path}", parts.method);
+        return Failure::from(Error::caller(Code::NotFound, message)).response();
     };
     let allow = methods.join(", ");
     let error = Error::caller(
@@ -268,29 +319,9 @@ fn no_route(parts: &Parts, found: &Found) -> Response<Body> {
         format!("{path} does not take {}, it takes {allow}", parts.method),
     )
     .reason("method_not_allowed");
-    let mut response = reply::failed(&error);
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let mut response = Failure::with_status(error, StatusCode::METHOD_NOT_ALLOWED).response();
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
-    response
-}
-
-/// The origin has been let in at the door.
-fn preflight(asked: &HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
-    );
-    if let Some(wanted) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
-    }
-    headers.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static("600"),
-    );
     response
 }
