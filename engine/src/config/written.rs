@@ -6,8 +6,9 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Auth, Limits, Log};
 
-/// How long registrations of a worker of iii wait for its namespace, which comes behind them.
-const GRACE_MS: u64 = 100;
+/// How long registrations of a worker of iii wait for its namespace, which comes behind them. Not
+/// at all: they are moved when it comes.
+const GRACE_MS: u64 = 0;
 
 /// The whole file. Every key may be left out.
 #[derive(Debug, Deserialize)]

@@ -90,7 +90,7 @@ impl Iii {
             codec,
             session: opened.id,
             hold: Hold::new(way, grace),
-            open: false,
+            open: grace.is_zero(),
             bytes_max: BYTES_MAX,
             telemetry,
             public_id: opened.public_id,

@@ -1,8 +1,9 @@
 //! What a session registers before it has said who it is.
 //!
 //! Published SDKs send their functions first and the call that names their namespace last, all in
-//! one go. So registrations are held until that call comes, or until a moment passes without it:
-//! then the client is one that never says.
+//! one go. Unless told otherwise the engine registers at once, in the default namespace, and moves
+//! everything when the call comes. With a grace time, registrations are held until that call, or
+//! until nothing has come for so long: then the client is one that never says.
 
 use std::{
     sync::Arc,
