@@ -32,6 +32,7 @@ use crate::{
         pubsub::Pubsub,
         queue::Queue,
         state::State,
+        stream::{self, Stream},
     },
     channel::{self, Channels},
     config::{Auth, Env, Module, ProcessEnv, Settings, iii::Store},
@@ -44,6 +45,10 @@ use crate::{
 pub use note::{Note, engines_dir};
 
 use doors::Doors;
+
+/// The ports that clients look at first.
+const BUS_PORT: u16 = 49134;
+const STREAM_PORT: u16 = 3112;
 
 /// How long background work of one worker may take to stop.
 const WORKER_STOP: Duration = Duration::from_secs(2);
@@ -70,6 +75,7 @@ pub struct Running {
     bus: Arc<Bus>,
     bus_address: SocketAddr,
     http_address: SocketAddr,
+    stream_address: Option<SocketAddr>,
     token: String,
     auth: (Auth, Auth),
     took: Duration,
@@ -228,6 +234,13 @@ pub async fn start(
         ("cron", cron),
         ("http_functions", http_functions),
     ];
+    let mut stream_address = None;
+    if settings.modules.runs(Module::Stream) {
+        let (stream, address) =
+            bind_stream(settings, &bus, &token, store_of(Module::Stream)).await?;
+        stream_address = Some(address);
+        builtins.push(("stream", stream));
+    }
     if let Some(bridge) = settings.modules.bridge(&ProcessEnv)? {
         builtins.push(("bridge", bridge));
     }
@@ -248,12 +261,14 @@ pub async fn start(
         surroundings.engines_dir.as_deref(),
         &url,
         &http_url,
+        stream_address.map(stream_url).as_deref(),
         bus_address.port(),
     )?;
     Ok(Running {
         bus,
         bus_address,
         http_address,
+        stream_address,
         token,
         auth: (settings.bus.auth, settings.http.listener.auth),
         took: began.elapsed(),
@@ -267,6 +282,48 @@ pub async fn start(
         shutdown,
         deadlines,
     })
+}
+
+fn stream_url(address: SocketAddr) -> String {
+    format!("ws://{}", reachable(address))
+}
+
+/// Binds the port of stream clients. Where only that one is taken, by the engine beside which this
+/// one was given ports of its own, a free one will do.
+async fn bind_stream(
+    settings: &Settings,
+    bus: &Arc<Bus>,
+    token: &str,
+    store: Arc<dyn storage::Storage>,
+) -> anyhow::Result<(Arc<Stream>, SocketAddr)> {
+    let listener = &settings.stream;
+    let gate = Gate::new(listener, token, 0);
+    let directory = Arc::clone(bus);
+    let offered: stream::Offered = Arc::new(move |id| directory.function(None, id).is_some());
+    let config = settings.modules.stream()?;
+    let bind = |address| {
+        Stream::bind(
+            address,
+            gate.clone(),
+            config.clone(),
+            Arc::clone(&store),
+            Arc::clone(&offered),
+        )
+    };
+    let wanted = listener.address;
+    match bind(wanted).await {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::AddrInUse
+                && wanted.port() == STREAM_PORT
+                && settings.bus.address.port() != BUS_PORT =>
+        {
+            let free = SocketAddr::new(wanted.ip(), 0);
+            let bound = bind(free).await?;
+            tracing::warn!(wanted = %wanted, instead = %bound.1, "the port for streams is taken; `--stream-port` chooses one");
+            Ok(bound)
+        }
+        bound => bound.with_context(|| busy(wanted, "listen.stream.port", "--stream-port")),
+    }
 }
 
 /// What is no module is always there.
@@ -350,6 +407,11 @@ impl Running {
 
     pub fn bus_address(&self) -> SocketAddr {
         self.bus_address
+    }
+
+    /// Where clients follow streams, if streams are served.
+    pub fn stream_url(&self) -> Option<String> {
+        self.stream_address.map(stream_url)
     }
 
     pub fn http_address(&self) -> SocketAddr {

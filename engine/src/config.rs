@@ -58,6 +58,7 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     pub bus_port: Option<u16>,
     pub http_port: Option<u16>,
+    pub stream_port: Option<u16>,
     /// For both listeners.
     pub auth: Option<Auth>,
     /// Only these workers; empty means all.

@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use gate::Gate;
 use upgrade::{Asked, Dialect, Upgrade};
+pub(crate) use upgrade::{Door, Knock};
 
 use crate::{
     builtin::observe::{self, Telemetry},

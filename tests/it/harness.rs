@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     pub(crate) folder: TempDir,
     pub(crate) url: String,
     pub(crate) http: String,
+    /// Where clients of streams connect.
+    pub(crate) stream: String,
     pub(crate) token: String,
 }
 
@@ -76,7 +78,7 @@ impl Engine {
             .arg(&file)
             .arg("--data-dir")
             .arg(folder.path().join("data"))
-            .args(["--http-port", "0"])
+            .args(["--http-port", "0", "--stream-port", "0"])
             .args(if arguments.contains(&"--bus-port") {
                 &[][..]
             } else {
@@ -97,6 +99,7 @@ impl Engine {
             folder,
             url: String::new(),
             http: String::new(),
+            stream: String::new(),
             token: String::new(),
         };
         let note = engine.wait_for_note(&ready).await?;
@@ -108,6 +111,10 @@ impl Engine {
             .as_str()
             .unwrap_or_default()
             .clone_into(&mut engine.http);
+        note["stream"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut engine.stream);
         fs::read_to_string(engine.folder.path().join("data/token"))?
             .trim()
             .clone_into(&mut engine.token);

@@ -92,6 +92,9 @@ pub(crate) struct Start {
     /// Port of HTTP; 0 picks a free one
     #[arg(long, value_name = "PORT")]
     pub(crate) http_port: Option<u16>,
+    /// Port for clients of streams; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) stream_port: Option<u16>,
     /// Who may connect
     #[arg(long, value_name = "HOW")]
     pub(crate) auth: Option<Auth>,

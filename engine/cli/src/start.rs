@@ -73,6 +73,7 @@ fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {
         data_dir: common.data_dir.clone(),
         bus_port: start.bus_port,
         http_port: start.http_port,
+        stream_port: start.stream_port,
         auth: start.auth.map(Into::into),
         only: start.only.clone(),
         no_workers: start.no_workers,

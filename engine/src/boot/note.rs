@@ -62,11 +62,13 @@ impl Note {
         engines_dir: Option<&Path>,
         url: &str,
         http: &str,
+        stream: Option<&str>,
         port: u16,
     ) -> anyhow::Result<()> {
         let text = json!({
             "url": url,
             "http": http,
+            "stream": stream,
             "token_file": token::path(&self.data_dir),
             "data_dir": self.data_dir,
             "pid": std::process::id(),

@@ -15,16 +15,17 @@ use agentos_sdk::{
 use schemars::{JsonSchema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::storage::Storage;
+use crate::{
+    builtin::document::{Doc, ops},
+    storage::Storage,
+};
 
 pub mod api;
 mod change;
 mod config;
-mod doc;
 mod error;
 mod events;
 mod expiry;
-mod ops;
 mod plan;
 mod reads;
 mod row;
@@ -33,8 +34,6 @@ mod tests;
 mod writes;
 
 pub use config::Config;
-pub use doc::Doc;
-pub use ops::OpError;
 
 use change::{Change, Request};
 use events::Events;

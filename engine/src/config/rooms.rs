@@ -6,7 +6,7 @@ use super::{Access, Env, Error, ExposeFilter, Module, Modules, iii};
 use crate::{
     builtin::{
         bridge::{self, Bridge},
-        configuration, cron, http, http_functions, observe, pubsub, queue, state,
+        configuration, cron, http, http_functions, observe, pubsub, queue, state, stream,
     },
     session::AccessConfig,
 };
@@ -60,6 +60,18 @@ impl Modules {
                 Ok(config)
             }
             Modules::Iii(modules) => Ok(modules.queue.as_ref().map(Into::into).unwrap_or_default()),
+        }
+    }
+
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn stream(&self) -> Result<stream::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::Stream).read(),
+            Modules::Iii(modules) => {
+                let asked = modules.stream.as_ref();
+                Ok(asked.map(Into::into).unwrap_or_default())
+            }
         }
     }
 
@@ -196,6 +208,7 @@ impl Modules {
         self.state()?;
         self.configuration()?;
         self.cron()?;
+        self.stream()?;
         self.http_functions()?;
         self.observe()?;
         self.pubsub()?;
@@ -212,6 +225,16 @@ impl From<&iii::State> for state::Config {
             value_bytes_max: value_bytes_max.unwrap_or(own.value_bytes_max),
             triggers_enabled: asked.triggers_enabled,
             ..own
+        }
+    }
+}
+
+impl From<&iii::Stream> for stream::Config {
+    fn from(asked: &iii::Stream) -> Self {
+        stream::Config {
+            auth_function: asked.auth_function.clone(),
+            channel_size: asked.channel_size as usize,
+            ..stream::Config::default()
         }
     }
 }

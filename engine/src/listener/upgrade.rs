@@ -49,19 +49,7 @@ impl Callback for Upgrade<'_> {
         request: &Request,
         mut response: Response,
     ) -> Result<Response, ErrorResponse> {
-        let headers = request.headers();
-        if !self.gate.admits_host(text(headers, &header::HOST)) {
-            return Err(refuse(
-                StatusCode::FORBIDDEN,
-                "the Host header names somebody else; list it under `listen.bus.hosts` if it is meant",
-            ));
-        }
-        if !self.gate.admits_origin(text(headers, &header::ORIGIN)) {
-            return Err(refuse(
-                StatusCode::FORBIDDEN,
-                "pages of this Origin may not connect; list it under `listen.bus.origins` if it is meant",
-            ));
-        }
+        check(self.gate, request, "bus")?;
         let channel = channel(request, self.channels)?;
         let dialect = match channel {
             Some(_) => Dialect::Channel,
@@ -86,6 +74,54 @@ impl Callback for Upgrade<'_> {
             token_given: token.is_some(),
             visitor: visitor(request),
             channel,
+        });
+        Ok(response)
+    }
+}
+
+/// Refuses foreign names and pages. `listener`: where in the settings they can be let in.
+fn check(gate: &Gate, request: &Request, listener: &str) -> Result<(), ErrorResponse> {
+    let headers = request.headers();
+    if !gate.admits_host(text(headers, &header::HOST)) {
+        let why = format!(
+            "the Host header names somebody else; list it under `listen.{listener}.hosts` if it is meant"
+        );
+        return Err(refuse(StatusCode::FORBIDDEN, &why));
+    }
+    if !gate.admits_origin(text(headers, &header::ORIGIN)) {
+        let why = format!(
+            "pages of this Origin may not connect; list it under `listen.{listener}.origins` if it is meant"
+        );
+        return Err(refuse(StatusCode::FORBIDDEN, &why));
+    }
+    Ok(())
+}
+
+/// Somebody at the door of the streams.
+#[derive(Debug)]
+pub(crate) struct Knock {
+    pub(crate) visitor: Visitor,
+}
+
+/// The door of the streams: path `/`, with the token if one is wanted.
+pub(crate) struct Door<'a> {
+    pub(crate) gate: &'a Gate,
+    pub(crate) knock: &'a mut Option<Knock>,
+}
+
+impl Callback for Door<'_> {
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        check(self.gate, request, "stream")?;
+        if request.uri().path() != "/" {
+            return Err(refuse(StatusCode::NOT_FOUND, "clients of streams connect to `/`"));
+        }
+        let token = token(request);
+        if !self.gate.admits(token.as_deref()) {
+            let refusal = super::unauthenticated(token.is_some());
+            return Err(refuse(StatusCode::UNAUTHORIZED, &refusal.message));
+        }
+        *self.knock = Some(Knock {
+            visitor: visitor(request),
         });
         Ok(response)
     }

@@ -25,12 +25,16 @@ pub(super) fn started(running: &Running, settings: &Settings, screen: Screen) {
     for (name, value) in [
         ("bus", bus_url(running)),
         ("http", http_url(running)),
+        ("stream", running.stream_url().unwrap_or_default()),
         ("data", data),
     ] {
-        screen.line(format!("  {}  {value}", styled(DIM, format!("{name:<5}"))));
+        if value.is_empty() {
+            continue;
+        }
+        screen.line(format!("  {}  {value}", styled(DIM, format!("{name:<6}"))));
     }
     if needs_token(running) {
-        screen.line(format!("  {}  {}", styled(DIM, "token"), running.token()));
+        screen.line(format!("  {}  {}", styled(DIM, "token "), running.token()));
     }
     screen.line("");
 }
@@ -169,6 +173,7 @@ fn summary(event: &str, running: &Running, settings: &Settings) -> Value {
         "event": event,
         "url": bus_url(running),
         "http": http_url(running),
+        "stream": running.stream_url(),
         "token": needs_token(running).then(|| running.token()),
         "data_dir": settings.data_dir,
         "pid": std::process::id(),

@@ -5,8 +5,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{doc::Doc, ops::OpError};
-use crate::storage::Version;
+use crate::{
+    builtin::document::{Doc, Op, OpError},
+    storage::Version,
+};
 
 pub const SET: &str = "state::set";
 pub const GET: &str = "state::get";
@@ -72,40 +74,6 @@ pub struct Update {
     /// Forget the value after so many milliseconds; without it an earlier term stays.
     #[serde(default)]
     pub ttl_ms: Option<u64>,
-}
-
-/// One step of an update.
-#[derive(Clone, Deserialize, JsonSchema)]
-pub struct Op {
-    #[serde(rename = "type")]
-    pub kind: OpKind,
-    /// One literal key, dots and all; `""` is the whole document. `merge` also takes a list of
-    /// keys, which is a path.
-    #[serde(default)]
-    pub path: Option<Path>,
-    #[serde(default)]
-    pub value: Option<serde_json::Value>,
-    /// For `increment` and `decrement`; `value` is understood too.
-    #[serde(default)]
-    pub by: Option<i64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OpKind {
-    Set,
-    Merge,
-    Increment,
-    Decrement,
-    Append,
-    Remove,
-}
-
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Path {
-    Key(String),
-    Keys(Vec<String>),
 }
 
 /// Output of [`SET`] and [`UPDATE`].

@@ -1,14 +1,12 @@
 //! What a write does to a value: plain functions, no store and no clock.
 
-use agentos_sdk::{Code, Error};
+use agentos_sdk::Error;
 
-use super::{
-    doc::Doc,
-    error,
-    ops::{self, OpError, Step},
-    row::Row,
+use super::{error, row::Row};
+use crate::{
+    builtin::document::{self, Doc, OpError, ops::Step},
+    storage::Version,
 };
-use crate::storage::Version;
 
 /// A write of one key.
 pub(super) struct Request {
@@ -65,7 +63,7 @@ impl Request {
                 Vec::new(),
             ),
             Change::Update(steps) => {
-                let (doc, errors) = update(old.as_ref(), steps)?;
+                let (doc, errors) = document::update(old.as_ref(), steps)?;
                 let due_ms = due_ms.or_else(|| alive.and_then(|row| row.due_ms));
                 (Next::Put { doc, due_ms }, errors)
             }
@@ -84,18 +82,6 @@ impl Request {
             _ => Ok(()),
         }
     }
-}
-
-fn update(old: Option<&Doc>, steps: &[Step]) -> Result<(Doc, Vec<OpError>), Error> {
-    let unfit = |error: serde_json::Error| {
-        Error::caller(
-            Code::Failed,
-            format!("the stored value cannot be updated: {error}"),
-        )
-    };
-    let document = old.map(Doc::value).transpose().map_err(unfit)?;
-    let (document, errors) = ops::apply(document, steps);
-    Ok((Doc::of(&document).map_err(unfit)?, errors))
 }
 
 fn expire(stored: Option<&Row>, due_ms: u64) -> Decision {

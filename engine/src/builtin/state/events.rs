@@ -12,10 +12,9 @@ use serde_json::Value;
 
 use super::{
     api::{Event, EventType, TRIGGER_TYPE, TriggerConfig},
-    doc::Doc,
     row::Address,
 };
-use crate::builtin::firing::Target;
+use crate::builtin::{document::Doc, firing::Target};
 
 /// A committed change.
 pub(super) struct Happening {

@@ -4,11 +4,12 @@ use agentos_sdk::Error;
 
 use super::{
     change::{Change, Decision, Next, Request},
-    doc::Doc,
-    ops::OpError,
     row::{self, Address, Row, TERMS, VALUES},
 };
-use crate::storage::{Batch, Committed, Version};
+use crate::{
+    builtin::document::{Doc, OpError},
+    storage::{Batch, Committed, Version},
+};
 
 /// What became of a write.
 pub(super) struct Done {

@@ -7,11 +7,13 @@ use agentos_sdk::{Code, Error};
 use super::{
     Clock, api,
     config::Config,
-    doc::Doc,
     error,
     row::{Address, Row, VALUES},
 };
-use crate::storage::{Entry, Page, Scan, Storage};
+use crate::{
+    builtin::document::Doc,
+    storage::{Entry, Page, Scan, Storage},
+};
 
 /// Entries per page of `state::entries`, unless asked otherwise, and at most.
 const ENTRIES_DEFAULT: usize = 100;

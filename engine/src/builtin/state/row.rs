@@ -7,8 +7,11 @@
 use agentos_sdk::{Code, Error};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{config::Config, doc::Doc};
-use crate::storage::{self, Record, Space, Version};
+use super::config::Config;
+use crate::{
+    builtin::document::Doc,
+    storage::{self, Record, Space, Version},
+};
 
 /// Values.
 pub(super) const VALUES: Space = Space::new("state");

@@ -199,7 +199,7 @@ impl<'a> Reading<'a> {
             name: "iii-stream",
             place: self.place(Kind::Stream, 0),
             host: stream.host,
-            port: stream.port,
+            port: self.check.overrides.stream_port.unwrap_or(stream.port),
             is_guarded: stream.auth_function.is_some(),
             way: Some("give it `auth_function`"),
             // Its clients are browsers.

@@ -220,6 +220,7 @@ fn listeners_stay_on_this_machine_unless_somebody_is_asked() {
         auth: Some(Auth::Token),
         bus_port: Some(0),
         http_port: Some(5),
+        stream_port: None,
         ..Overrides::default()
     };
     assert_eq!(

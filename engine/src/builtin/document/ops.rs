@@ -1,4 +1,4 @@
-//! `state::update`: steps applied in order to one document. Plain functions over JSON.
+//! Updates: steps applied in order to one document. Plain functions over JSON.
 //!
 //! A step that does not fit is skipped and reported; the others count.
 
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::api::{Op, OpKind, Path};
+use super::step::{Op, OpKind, Path};
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ pub struct OpError {
 
 /// A step whose shape was checked.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     kind: OpKind,
     /// Empty: the whole document. More than one key only in a merge.
     path: Vec<String>,
@@ -52,7 +52,7 @@ type Fault = (&'static str, &'static str);
 ///
 /// # Errors
 /// `invalid_input` naming the step: then nothing at all is applied.
-pub(super) fn check(ops: Vec<Op>) -> Result<Vec<Step>, Error> {
+pub(crate) fn check(ops: Vec<Op>) -> Result<Vec<Step>, Error> {
     let checked = ops.into_iter().enumerate().map(|(index, op)| {
         step(op).map_err(|why| Error::caller(Code::InvalidInput, format!("ops[{index}]: {why}")))
     });
@@ -92,7 +92,7 @@ fn step(op: Op) -> Result<Step, &'static str> {
 }
 
 /// Applies `steps` to `document`; a missing one starts as `{}`.
-pub(super) fn apply(mut document: Option<Value>, steps: &[Step]) -> (Value, Vec<OpError>) {
+pub(crate) fn apply(mut document: Option<Value>, steps: &[Step]) -> (Value, Vec<OpError>) {
     let mut errors = Vec::new();
     for (op_index, step) in steps.iter().enumerate() {
         if let Err((what, why)) = step.apply(&mut document) {
