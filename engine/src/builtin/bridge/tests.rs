@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     Bus as Engine,
+    builtin::observe::{self, Observe},
     config::{self, Auth},
     listener::{Bounds, Gate, Listener},
     session::{IiiShared, LocalSession},
@@ -78,6 +79,7 @@ impl Side {
         let shared = IiiShared {
             bus: Arc::clone(&self.engine),
             grace: Duration::from_millis(50),
+            telemetry: Observe::open(observe::Config::default()).1,
         };
         let bounds = Bounds::new(16, agentos_wire::Limits::default());
         let gate = Gate::new(&door, TOKEN, 1 << 20);
