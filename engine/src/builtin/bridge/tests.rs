@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     Bus as Engine,
     builtin::observe::{self, Observe},
+    channel::{self, Channels},
     config::{self, Auth},
     listener::{Bounds, Gate, Listener},
     session::{IiiShared, LocalSession},
@@ -82,8 +83,9 @@ impl Side {
             telemetry: Observe::open(observe::Config::default()).1,
         };
         let bounds = Bounds::new(16, agentos_wire::Limits::default());
+        let channels = Channels::new(channel::Config::default());
         let gate = Gate::new(&door, TOKEN, 1 << 20);
-        let listener = Listener::bind(address, shared, gate, None, bounds)
+        let listener = Listener::bind(address, shared, channels, gate, None, bounds)
             .await
             .unwrap();
         let address = listener.address().unwrap();
