@@ -78,7 +78,7 @@ async fn a_run_missed_while_the_engine_was_away() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let engine = Engine::start_in(folder, "", &["--no-workers"]).await?;
     let mut client = Iii::connect(&engine).await?;
-    let back = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64 % 86_400;
+    let back = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())? % 86_400;
     bind(&mut client, config).await?;
     let event = tick(&mut client).await?;
     let due = second_of_day(&event["scheduled_time"])?;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Engine, Iii, eventually};
 
@@ -80,5 +81,58 @@ async fn a_secret_that_is_not_there_is_named_and_nothing_is_sent() -> Result<()>
             "{message}"
         );
     }
+    Ok(())
+}
+
+/// Takes one request and answers it; gives its text.
+async fn serve_once(listener: &tokio::net::TcpListener, answer: &str) -> Result<String> {
+    let (mut socket, _) = listener.accept().await?;
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        let mut part = [0; 4096];
+        let read = socket.read(&mut part).await?;
+        anyhow::ensure!(read > 0, "the request ended early");
+        request.extend_from_slice(&part[..read]);
+    }
+    let length = answer.len();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    socket
+        .write_all(format!("{head}{answer}").as_bytes())
+        .await?;
+    Ok(String::from_utf8(request)?.to_lowercase())
+}
+
+#[tokio::test]
+async fn an_endpoint_is_called_with_the_engine_s_secret() -> Result<()> {
+    let config =
+        "http_functions:\n  security:\n    block_private_ips: false\n    require_https: false\n";
+    let engine = Engine::start(config, &["--no-workers"]).await?;
+    let mut client = Iii::connect(&engine).await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/sync?a=1", listener.local_addr()?);
+    // A variable that the engine surely has.
+    let auth = json!({"type": "bearer", "token_key": "PATH"});
+    let secret = std::env::var("PATH")?.to_lowercase();
+    let invocation = json!({"url": url, "method": "PUT", "auth": auth});
+    client
+        .say(&json!({"type": "registerfunction", "id": "x::f", "invocation": invocation}))
+        .await?;
+    let served = serve_once(&listener, r#"{"ok":true}"#);
+    let (answer, request) = tokio::join!(client.call("x::f", json!({"n": 5})), served);
+    let (answer, request) = (answer?, request?);
+    assert_eq!(answer["result"], json!({"ok": true}), "{answer}");
+    assert!(
+        request.starts_with("put /sync?a=1 http/1.1\r\n"),
+        "{request}"
+    );
+    assert!(
+        request.contains(&format!("authorization: bearer {secret}\r\n")),
+        "{request}"
+    );
+    assert!(
+        request.contains("x-iii-function-path: x::f\r\n"),
+        "{request}"
+    );
+    assert!(request.ends_with("\r\n\r\n{\"n\":5}"), "{request}");
     Ok(())
 }

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     Bus as Engine,
+    builtin::observe::{self, Observe},
+    channel::{self, Channels},
     config::{self, Auth},
     listener::{Bounds, Gate, Listener},
     session::{IiiShared, LocalSession},
@@ -78,10 +80,12 @@ impl Side {
         let shared = IiiShared {
             bus: Arc::clone(&self.engine),
             grace: Duration::from_millis(50),
+            telemetry: Observe::open(observe::Config::default()).1,
         };
         let bounds = Bounds::new(16, agentos_wire::Limits::default());
+        let channels = Channels::new(channel::Config::default());
         let gate = Gate::new(&door, TOKEN, 1 << 20);
-        let listener = Listener::bind(address, shared, gate, None, bounds)
+        let listener = Listener::bind(address, shared, channels, gate, None, bounds)
             .await
             .unwrap();
         let address = listener.address().unwrap();
