@@ -59,7 +59,7 @@ pub struct Overrides {
     pub bus_port: Option<u16>,
     pub http_port: Option<u16>,
     pub stream_port: Option<u16>,
-    /// For both listeners.
+    /// For all listeners.
     pub auth: Option<Auth>,
     /// Only these workers; empty means all.
     pub only: Vec<String>,
@@ -74,6 +74,8 @@ impl Overrides {
         listen.http.port = self.http_port.unwrap_or(listen.http.port);
         listen.bus.auth = self.auth.unwrap_or(listen.bus.auth);
         listen.http.auth = self.auth.unwrap_or(listen.http.auth);
+        listen.stream.port = self.stream_port.unwrap_or(listen.stream.port);
+        listen.stream.auth = self.auth.unwrap_or(listen.stream.auth);
     }
 
     fn wants(&self, worker: &str) -> bool {

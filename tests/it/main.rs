@@ -20,4 +20,5 @@ mod observe;
 mod pubsub;
 mod queue;
 mod raw;
+mod stream;
 mod supervised;

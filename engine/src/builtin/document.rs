@@ -14,10 +14,7 @@ pub use step::{Op, OpKind, Path};
 ///
 /// # Errors
 /// `failed` when the stored value nests too deeply to be taken apart.
-pub(crate) fn update(
-    old: Option<&Doc>,
-    steps: &[ops::Step],
-) -> Result<(Doc, Vec<OpError>), Error> {
+pub(crate) fn update(old: Option<&Doc>, steps: &[ops::Step]) -> Result<(Doc, Vec<OpError>), Error> {
     let unfit = |error: serde_json::Error| {
         Error::caller(
             Code::Failed,

@@ -82,7 +82,10 @@ impl Stream {
 
 impl Shared {
     async fn set(self: Arc<Self>, bus: Bus, input: api::Set) -> Result<Value, Error> {
-        if let Some(answer) = self.delegated("set", &bus, &input.stream_name, &input).await? {
+        if let Some(answer) = self
+            .delegated("set", &bus, &input.stream_name, &input)
+            .await?
+        {
             let kind = match answer.get("old_value") {
                 None | Some(Value::Null) => EventKind::Create,
                 Some(_) => EventKind::Update,
@@ -97,7 +100,10 @@ impl Shared {
     }
 
     async fn update(self: Arc<Self>, bus: Bus, input: api::Update) -> Result<Value, Error> {
-        if let Some(answer) = self.delegated("update", &bus, &input.stream_name, &input).await? {
+        if let Some(answer) = self
+            .delegated("update", &bus, &input.stream_name, &input)
+            .await?
+        {
             let new = answer.get("new_value").unwrap_or(&Value::Null);
             let doc = provider::doc(new)?;
             self.tell(&bus, &input.place(), EventKind::Update, Some(&doc));
@@ -110,7 +116,10 @@ impl Shared {
 
     async fn delete(self: Arc<Self>, bus: Bus, input: api::Item) -> Result<Value, Error> {
         let place = input.place();
-        if let Some(answer) = self.delegated("delete", &bus, &input.stream_name, &input).await? {
+        if let Some(answer) = self
+            .delegated("delete", &bus, &input.stream_name, &input)
+            .await?
+        {
             let old = answer.get("old_value").unwrap_or(&Value::Null);
             if !old.is_null() {
                 self.tell(&bus, &place, EventKind::Delete, Some(&provider::doc(old)?));
@@ -140,7 +149,9 @@ impl Shared {
     async fn get(self: Arc<Self>, bus: Bus, input: api::Item) -> Result<Option<Doc>, Error> {
         if self.has_provider("get", &input.stream_name) {
             let answer = provider::ask(&bus, "get", &input.stream_name, &input).await?;
-            return Ok((!answer.is_null()).then(|| provider::doc(&answer)).transpose()?);
+            return Ok((!answer.is_null())
+                .then(|| provider::doc(&answer))
+                .transpose()?);
         }
         let place = input.place();
         self.items.check(&place)?;
@@ -235,9 +246,14 @@ impl Worker for Stream {
         self.offer(to, api::LIST, "STREAM_GET_GROUP_ERROR", Shared::list)
             .describe("All items of a group")
             .idempotent();
-        self.offer(to, api::LIST_GROUPS, "STREAM_LIST_GROUPS_ERROR", Shared::list_groups)
-            .describe("All groups of a stream")
-            .idempotent();
+        self.offer(
+            to,
+            api::LIST_GROUPS,
+            "STREAM_LIST_GROUPS_ERROR",
+            Shared::list_groups,
+        )
+        .describe("All groups of a stream")
+        .idempotent();
         self.offer(to, api::LIST_ALL, "STREAM_LIST_ALL_ERROR", Shared::list_all)
             .describe("All streams and their groups")
             .idempotent();

@@ -113,7 +113,10 @@ impl Callback for Door<'_> {
     fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
         check(self.gate, request, "stream")?;
         if request.uri().path() != "/" {
-            return Err(refuse(StatusCode::NOT_FOUND, "clients of streams connect to `/`"));
+            return Err(refuse(
+                StatusCode::NOT_FOUND,
+                "clients of streams connect to `/`",
+            ));
         }
         let token = token(request);
         if !self.gate.admits(token.as_deref()) {

@@ -20,9 +20,18 @@ pub const LEAVE: &str = "stream:leave";
 
 /// Trigger types and what they are for.
 pub const TRIGGER_TYPES: [(&str, &str); 3] = [
-    (CHANGED, "calls a function when an item of a stream changes or an event is sent"),
-    (JOIN, "asks a function before a client follows a group; {\"unauthorized\": true} refuses"),
-    (LEAVE, "calls a function when a client follows a group no more"),
+    (
+        CHANGED,
+        "calls a function when an item of a stream changes or an event is sent",
+    ),
+    (
+        JOIN,
+        "asks a function before a client follows a group; {\"unauthorized\": true} refuses",
+    ),
+    (
+        LEAVE,
+        "calls a function when a client follows a group no more",
+    ),
 ];
 
 /// Where an item is.

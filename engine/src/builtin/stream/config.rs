@@ -18,8 +18,6 @@ pub struct Config {
     pub clients_max: usize,
     /// Subscriptions of one client.
     pub subscriptions_max: usize,
-    /// Events that wait for the condition of one trigger; more are dropped and logged.
-    pub waiting_per_trigger_max: usize,
 }
 
 impl Default for Config {
@@ -32,7 +30,6 @@ impl Default for Config {
             list_bytes_max: 48 << 20,
             clients_max: 10_000,
             subscriptions_max: 1024,
-            waiting_per_trigger_max: 1024,
         }
     }
 }

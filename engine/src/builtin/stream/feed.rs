@@ -73,7 +73,9 @@ fn written(
     item: Option<&str>,
     event: Told<'_>,
 ) -> Result<Utf8Bytes, Error> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let wrapper = Wrapper {
         r#type: "stream",
         timestamp: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),

@@ -92,7 +92,9 @@ impl Items {
             ("group_id", &place.group),
             ("item_id", &place.item),
         ];
-        names.into_iter().try_for_each(|(what, name)| named(what, name))
+        names
+            .into_iter()
+            .try_for_each(|(what, name)| named(what, name))
     }
 
     /// The right to write an item and to tell of it; others wait.
@@ -212,13 +214,19 @@ impl Items {
 
 fn named(what: &str, name: &str) -> Result<(), Error> {
     let problem = if name.len() > NAME_BYTES_MAX {
-        format!("has {} bytes; at most {NAME_BYTES_MAX} are possible", name.len())
+        format!(
+            "has {} bytes; at most {NAME_BYTES_MAX} are possible",
+            name.len()
+        )
     } else if name.as_bytes().contains(&END) {
         "contains a zero character".to_owned()
     } else {
         return Ok(());
     };
-    Err(Error::caller(Code::InvalidInput, format!("{what} {problem}")))
+    Err(Error::caller(
+        Code::InvalidInput,
+        format!("{what} {problem}"),
+    ))
 }
 
 fn key(place: &Place) -> Bytes {
@@ -227,22 +235,36 @@ fn key(place: &Place) -> Bytes {
         group,
         item,
     } = place;
-    let parts = [stream.as_bytes(), &[END], group.as_bytes(), &[END], item.as_bytes()];
+    let parts = [
+        stream.as_bytes(),
+        &[END],
+        group.as_bytes(),
+        &[END],
+        item.as_bytes(),
+    ];
     parts.concat().into()
 }
 
 /// Stream and group of a key.
 fn names(key: &Bytes) -> Result<(String, String), Error> {
     let mut parts = key.splitn(3, |byte| *byte == END);
-    let mut next = || parts.next().and_then(|part| String::from_utf8(part.to_vec()).ok());
+    let mut next = || {
+        parts
+            .next()
+            .and_then(|part| String::from_utf8(part.to_vec()).ok())
+    };
     match (next(), next()) {
         (Some(stream), Some(group)) => Ok((stream, group)),
-        _ => Err(Error::engine(Code::Internal, "a key of the streams cannot be read")),
+        _ => Err(Error::engine(
+            Code::Internal,
+            "a key of the streams cannot be read",
+        )),
     }
 }
 
 fn doc(text: &[u8]) -> Result<Doc, Error> {
-    let damaged = |error| Error::engine(Code::Internal, format!("a stored item is damaged: {error}"));
+    let damaged =
+        |error| Error::engine(Code::Internal, format!("a stored item is damaged: {error}"));
     Doc::parse(text).map_err(damaged)
 }
 
@@ -360,7 +382,9 @@ mod tests {
         ] {
             assert!(items.check(&bad).unwrap_err().message.starts_with(what));
         }
-        let large = items.write(&place("a", "g", "i"), Change::Set(text("123456789"))).await;
+        let large = items
+            .write(&place("a", "g", "i"), Change::Set(text("123456789")))
+            .await;
         assert_eq!(large.err().unwrap().code, Code::PayloadTooLarge);
     }
 }

@@ -188,7 +188,10 @@ impl Client {
     /// False when the client does not take it.
     async fn say(&mut self, message: Message) -> bool {
         let sending = self.socket.send(message);
-        matches!(tokio::time::timeout(WRITE_TIMEOUT, sending).await, Ok(Ok(())))
+        matches!(
+            tokio::time::timeout(WRITE_TIMEOUT, sending).await,
+            Ok(Ok(()))
+        )
     }
 
     async fn hear(&mut self, said: Message) -> bool {
@@ -221,7 +224,12 @@ impl Client {
             context: self.context.clone(),
         };
         let full = self.subscriptions.len() >= self.shared.config.subscriptions_max;
-        let admitted = match self.shared.triggers.joins(&self.bus.detached(), &visit).await {
+        let admitted = match self
+            .shared
+            .triggers
+            .joins(&self.bus.detached(), &visit)
+            .await
+        {
             Ok(admitted) => admitted && !full,
             Err(error) => {
                 tracing::warn!(%error, stream = visit.stream_name, "a join handler failed; the client does not follow");
@@ -256,8 +264,9 @@ impl Client {
         let (stream, group) = (visit.stream_name.clone(), visit.group_id.clone());
         let shared = Arc::clone(&self.shared);
         let bus = self.bus.detached();
-        let unfit =
-            |error: serde_json::Error| Error::engine(agentos_sdk::Code::Internal, error.to_string());
+        let unfit = |error: serde_json::Error| {
+            Error::engine(agentos_sdk::Code::Internal, error.to_string())
+        };
         match &visit.id {
             Some(item) => {
                 let place = Place {
@@ -316,6 +325,13 @@ async fn authenticate(
         "headers": visitor.headers, "path": "/", "query_params": visitor.query_params,
         "addr": peer.to_string(),
     });
-    let answer: Value = bus.call(function).timeout(AUTH_TIMEOUT).send(&input).await?;
-    Ok(answer.get("context").filter(|context| !context.is_null()).cloned())
+    let answer: Value = bus
+        .call(function)
+        .timeout(AUTH_TIMEOUT)
+        .send(&input)
+        .await?;
+    Ok(answer
+        .get("context")
+        .filter(|context| !context.is_null())
+        .cloned())
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::builtin::firing::Target;
 
-/// Events that wait for a condition.
+/// Events that wait for the condition of one trigger; more are dropped and logged.
 const WAITING_MAX: usize = 1024;
 
 /// How long a join handler may think.
@@ -86,11 +86,17 @@ impl Triggers {
     pub(super) async fn joins(&self, bus: &Bus, visit: &Visit) -> Result<bool, Error> {
         let handlers = self.join.read().clone();
         let payload = encode(visit)?;
-        for binding in handlers.iter().filter(|binding| binding.covers_visit(visit)) {
+        for binding in handlers
+            .iter()
+            .filter(|binding| binding.covers_visit(visit))
+        {
             if !binding.target.wants(bus, &payload).await? {
                 continue;
             }
-            let answer = binding.target.call(bus, payload.clone(), JOIN_TIMEOUT).await?;
+            let answer = binding
+                .target
+                .call(bus, payload.clone(), JOIN_TIMEOUT)
+                .await?;
             let answer: Value = answer.decode().unwrap_or_default();
             if answer.get("unauthorized") == Some(&Value::Bool(true)) {
                 return Ok(false);
@@ -103,7 +109,9 @@ impl Triggers {
         let handlers = self.leave.read().clone();
         match encode(visit) {
             Ok(payload) => {
-                let handlers = handlers.iter().filter(|binding| binding.covers_visit(visit));
+                let handlers = handlers
+                    .iter()
+                    .filter(|binding| binding.covers_visit(visit));
                 for binding in handlers {
                     binding.target.fire(bus, payload.clone());
                 }
@@ -139,10 +147,7 @@ struct Provider {
 }
 
 /// Who binds triggers of `kind`.
-pub(super) fn provider(
-    triggers: &Arc<Triggers>,
-    kind: &'static str,
-) -> Arc<dyn TriggerProvider> {
+pub(super) fn provider(triggers: &Arc<Triggers>, kind: &'static str) -> Arc<dyn TriggerProvider> {
     Arc::new(Provider {
         triggers: Arc::clone(triggers),
         kind,
@@ -176,7 +181,10 @@ impl TriggerProvider for Provider {
             LEAVE => self.triggers.leave.write().push(binding),
             _ => {
                 let mut changed = self.triggers.changed.write();
-                changed.entry(stream.unwrap_or_default()).or_default().push(binding);
+                changed
+                    .entry(stream.unwrap_or_default())
+                    .or_default()
+                    .push(binding);
             }
         }
         Ok(())
