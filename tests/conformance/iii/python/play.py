@@ -321,7 +321,7 @@ def do_http(scene, step):
     until(step, attempt)
 
 
-class Provider:
+class Provider(sdk.TriggerHandler):
     def __init__(self):
         self.bound, self.gone = [], []
 

@@ -10,13 +10,14 @@ try:
     from iii_helpers.http import HttpInvocationConfig, http
     from iii_helpers.observability import Logger, ReconnectionConfig
     from iii.errors import InvocationError
+    from iii.trigger import TriggerHandler
 
     GENERATION = "25"
     ABILITIES = {"g22", "large-messages", "call-metadata", "unregister-trigger", "namespaces"}
     # Deprecated, and the point of the suite.
     warnings.simplefilter("ignore")
 except ImportError:
-    from iii import HttpInvocationConfig, Logger, ReconnectionConfig, http
+    from iii import HttpInvocationConfig, Logger, ReconnectionConfig, TriggerHandler, http
     from iii import IIIInvocationError as InvocationError
 
     GENERATION = "11"
@@ -38,6 +39,7 @@ __all__ = [
     "Logger",
     "ReconnectionConfig",
     "TriggerAction",
+    "TriggerHandler",
     "create_channel_async",
     "create_stream",
     "http",
