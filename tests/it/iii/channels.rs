@@ -13,9 +13,8 @@ use tokio_tungstenite::{
 use super::{
     check::check,
     setup::Setup,
-    worker::{Socket, Worker, dial},
+    worker::{PATIENCE, Socket, Worker, dial},
 };
-use crate::harness::PATIENCE;
 
 /// A new channel: its two refs.
 async fn channel(worker: &mut Worker, input: Value) -> Result<(Value, Value)> {
@@ -38,8 +37,9 @@ fn address(url: &str, end: &Value) -> String {
 }
 
 async fn next(socket: &mut Socket) -> Result<Message> {
+    let until = tokio::time::Instant::now() + PATIENCE;
     loop {
-        match tokio::time::timeout(PATIENCE, socket.next())
+        match tokio::time::timeout_at(until, socket.next())
             .await
             .context("nothing comes")?
         {

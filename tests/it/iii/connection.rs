@@ -12,9 +12,9 @@ use tokio_tungstenite::{
 use super::{
     check::check,
     setup::Setup,
-    worker::{Heard, Worker, dial},
+    worker::{Heard, PATIENCE, Worker, dial},
 };
-use crate::harness::{PATIENCE, eventually};
+use crate::harness::eventually;
 
 /// Status and headers of an answer to a handshake.
 async fn handshake(

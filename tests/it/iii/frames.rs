@@ -95,7 +95,7 @@ async fn frames_of_every_kind() -> Result<()> {
                 .await?;
             use futures_util::StreamExt;
             let answer =
-                tokio::time::timeout(crate::harness::PATIENCE, worker.socket.next()).await?;
+                tokio::time::timeout(super::worker::PATIENCE, worker.socket.next()).await?;
             ensure!(
                 matches!(&answer, Some(Ok(Message::Pong(bytes))) if bytes.as_ref() == b"alive"),
                 "{answer:?}"
@@ -190,7 +190,7 @@ async fn frames_of_every_kind() -> Result<()> {
                     break;
                 }
             }
-            let ended = tokio::time::timeout(crate::harness::PATIENCE, async {
+            let ended = tokio::time::timeout(super::worker::PATIENCE, async {
                 loop {
                     match worker.hear_any().await {
                         Ok(super::worker::Heard::Closed(_) | super::worker::Heard::Ended)

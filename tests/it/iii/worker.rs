@@ -15,7 +15,8 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderName},
 };
 
-use crate::harness::PATIENCE;
+/// How long anything may take that should take a moment.
+pub(super) const PATIENCE: Duration = Duration::from_secs(12);
 
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -85,8 +86,10 @@ impl Worker {
     }
 
     pub(super) async fn hear_any(&mut self) -> Result<Heard> {
+        // One deadline for all pings that pass by.
+        let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next())
+            let message = tokio::time::timeout_at(until, self.socket.next())
                 .await
                 .context("the engine says nothing")?;
             return Ok(match message {
