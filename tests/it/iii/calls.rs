@@ -4,17 +4,18 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Worker, uuid},
 };
 
 #[tokio::test]
 async fn calls_as_frames() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("§2.9 missing and null data arrive as null", async {
+    suite.check("§2.9 missing and null data arrive as null", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::data").await?;
         for call in [
@@ -29,9 +30,9 @@ async fn calls_as_frames() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await;
 
-    check(
+    suite.check(
         "§2.9 what reaches the target has every field that strict clients need",
         async {
             let mut worker = Worker::connect(&url).await?;
@@ -61,9 +62,9 @@ async fn calls_as_frames() -> Result<()> {
             worker.settle().await
         },
     )
-    .await?;
+    .await;
 
-    check("§2.10 an absent, null or empty result has no result key", async {
+    suite.check("§2.10 an absent, null or empty result has no result key", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::null").await?;
         let answers = [json!({}), json!({ "result": null }), json!({ "result": null, "error": null }), json!({ "error": null })];
@@ -83,9 +84,9 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(missing.get("result").is_none() && missing.get("error").is_none(), "{missing}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§2.10 an error goes through with code, message and stacktrace", async {
+    suite.check("§2.10 an error goes through with code, message and stacktrace", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::error").await?;
         worker.calls("ca::error", json!({})).await?;
@@ -97,25 +98,26 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(result.get("result").is_none(), "{result}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§2.10 nulls inside results are kept", async {
-        let mut worker = Worker::connect(&url).await?;
-        let result = worker
-            .call(
-                "state::set",
-                json!({ "scope": "ca", "key": uuid(), "value": { "n": null } }),
-            )
-            .await?;
-        ensure!(
-            result["result"] == json!({ "old_value": null, "new_value": { "n": null } }),
-            "{result}"
-        );
-        Ok(())
-    })
-    .await?;
+    suite
+        .check("§2.10 nulls inside results are kept", async {
+            let mut worker = Worker::connect(&url).await?;
+            let result = worker
+                .call(
+                    "state::set",
+                    json!({ "scope": "ca", "key": uuid(), "value": { "n": null } }),
+                )
+                .await?;
+            ensure!(
+                result["result"] == json!({ "old_value": null, "new_value": { "n": null } }),
+                "{result}"
+            );
+            Ok(())
+        })
+        .await;
 
-    check("§2.10 late, foreign and doubled answers are dropped", async {
+    suite.check("§2.10 late, foreign and doubled answers are dropped", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::twice").await?;
         worker.say(json!({ "type": "invocationresult", "invocation_id": uuid(), "function_id": "ca::twice", "result": 1 })).await?;
@@ -131,9 +133,9 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(worker.hear().await?["result"] == "mine");
         worker.settle().await
     })
-    .await?;
+    .await;
 
-    check("§2.9 the caller's id stands in objects of direct and void calls alone", async {
+    suite.check("§2.9 the caller's id stands in objects of direct and void calls alone", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::stamp").await?;
         let own = worker.id().to_owned();
@@ -152,9 +154,9 @@ async fn calls_as_frames() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§2.12 nobody there is function_not_found, and silence for a void call", async {
+    suite.check("§2.12 nobody there is function_not_found, and silence for a void call", async {
         let mut worker = Worker::connect(&url).await?;
         let result = worker.call("no::such", json!({})).await?;
         ensure!(result["error"] == json!({ "code": "function_not_found", "message": "Function no::such not found" }), "{result}");
@@ -163,9 +165,9 @@ async fn calls_as_frames() -> Result<()> {
         worker.say(json!({ "type": "invokefunction", "invocation_id": uuid(), "function_id": "no::such", "data": {}, "action": { "type": "void" } })).await?;
         worker.settle().await
     })
-    .await?;
+    .await;
 
-    check("§2.9 an unknown action is no call", async {
+    suite.check("§2.9 an unknown action is no call", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::odd").await?;
         worker.say(json!({ "type": "invokefunction", "invocation_id": uuid(), "function_id": "ca::odd", "data": {}, "action": { "type": "teleport" } })).await?;
@@ -178,9 +180,9 @@ async fn calls_as_frames() -> Result<()> {
             }
         }
     })
-    .await?;
+    .await;
 
-    check("§A two callers may use one invocation id", async {
+    suite.check("§A two callers may use one invocation id", async {
         let (mut target, mut one, mut two) = (Worker::connect(&url).await?, Worker::connect(&url).await?, Worker::connect(&url).await?);
         target.offers("ca::same").await?;
         let id = uuid();
@@ -196,9 +198,9 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(two.hear().await?["result"] == json!([2]));
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§7.7 trace context goes there and back", async {
+    suite.check("§7.7 trace context goes there and back", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::trace").await?;
         let trace = "0af7651916cd43dd8448eb211c80319c";
@@ -211,9 +213,9 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(result["traceparent"].as_str().is_some_and(|value| value.contains(trace)), "{result}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§2.9 metadata is delivered beside the payload and no more than given", async {
+    suite.check("§2.9 metadata is delivered beside the payload and no more than given", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("ca::meta").await?;
         worker.say(json!({ "type": "invokefunction", "invocation_id": uuid(), "function_id": "ca::meta", "data": {}, "metadata": { "who": ["ann"] } })).await?;
@@ -226,96 +228,100 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(call.get("metadata").is_none_or(Value::is_null), "{call}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check(
-        "§7.2 a target that leaves stops what it was doing at once",
-        async {
-            let mut caller = Worker::connect(&url).await?;
-            let mut target = Worker::connect(&url).await?;
-            target.offers("ca::leave").await?;
-            for _ in 0..3 {
-                caller.calls("ca::leave", json!({})).await?;
-                target.hear_of("invokefunction").await?;
-            }
-            drop(target);
-            for _ in 0..3 {
-                let result = caller.hear().await?;
-                ensure!(result["error"]["code"] == "invocation_stopped", "{result}");
-            }
+    suite
+        .check(
+            "§7.2 a target that leaves stops what it was doing at once",
+            async {
+                let mut caller = Worker::connect(&url).await?;
+                let mut target = Worker::connect(&url).await?;
+                target.offers("ca::leave").await?;
+                for _ in 0..3 {
+                    caller.calls("ca::leave", json!({})).await?;
+                    target.hear_of("invokefunction").await?;
+                }
+                drop(target);
+                for _ in 0..3 {
+                    let result = caller.hear().await?;
+                    ensure!(result["error"]["code"] == "invocation_stopped", "{result}");
+                }
+                Ok(())
+            },
+        )
+        .await;
+
+    suite
+        .check("§7.2 results come in the order of completion", async {
+            let mut worker = Worker::connect(&url).await?;
+            worker.offers("ca::order").await?;
+            let first = worker.calls("ca::order", json!(1)).await?;
+            let second = worker.calls("ca::order", json!(2)).await?;
+            let (one, two) = (worker.hear().await?, worker.hear().await?);
+            worker.answer(&two, json!(2)).await?;
+            ensure!(worker.hear().await?["invocation_id"] == *second);
+            worker.answer(&one, json!(1)).await?;
+            ensure!(worker.hear().await?["invocation_id"] == *first);
             Ok(())
-        },
-    )
-    .await?;
+        })
+        .await;
 
-    check("§7.2 results come in the order of completion", async {
-        let mut worker = Worker::connect(&url).await?;
-        worker.offers("ca::order").await?;
-        let first = worker.calls("ca::order", json!(1)).await?;
-        let second = worker.calls("ca::order", json!(2)).await?;
-        let (one, two) = (worker.hear().await?, worker.hear().await?);
-        worker.answer(&two, json!(2)).await?;
-        ensure!(worker.hear().await?["invocation_id"] == *second);
-        worker.answer(&one, json!(1)).await?;
-        ensure!(worker.hear().await?["invocation_id"] == *first);
-        Ok(())
-    })
-    .await?;
+    suite
+        .check("§2.3 only the owner takes a function back", async {
+            let mut owner = Worker::connect(&url).await?;
+            owner.offers("ca::owned").await?;
+            let mut other = Worker::connect(&url).await?;
+            other
+                .say(json!({ "type": "unregisterfunction", "id": "ca::owned" }))
+                .await?;
+            other
+                .say(json!({ "type": "unregisterfunction", "id": "no::such" }))
+                .await?;
+            other.settle().await?;
+            let id = other.calls("ca::owned", json!([])).await?;
+            owner.serve("ca::owned", json!(1)).await?;
+            ensure!(other.hear().await?["invocation_id"] == *id);
+            owner
+                .say(json!({ "type": "unregisterfunction", "id": "ca::owned" }))
+                .await?;
+            owner.settle().await?;
+            let result = other.call("ca::owned", json!([])).await?;
+            ensure!(result["error"]["code"] == "function_not_found", "{result}");
+            Ok(())
+        })
+        .await;
 
-    check("§2.3 only the owner takes a function back", async {
-        let mut owner = Worker::connect(&url).await?;
-        owner.offers("ca::owned").await?;
-        let mut other = Worker::connect(&url).await?;
-        other
-            .say(json!({ "type": "unregisterfunction", "id": "ca::owned" }))
-            .await?;
-        other
-            .say(json!({ "type": "unregisterfunction", "id": "no::such" }))
-            .await?;
-        other.settle().await?;
-        let id = other.calls("ca::owned", json!([])).await?;
-        owner.serve("ca::owned", json!(1)).await?;
-        ensure!(other.hear().await?["invocation_id"] == *id);
-        owner
-            .say(json!({ "type": "unregisterfunction", "id": "ca::owned" }))
-            .await?;
-        owner.settle().await?;
-        let result = other.call("ca::owned", json!([])).await?;
-        ensure!(result["error"]["code"] == "function_not_found", "{result}");
-        Ok(())
-    })
-    .await?;
-
-    check("§2.4 a service is taken and changes nothing", async {
+    suite.check("§2.4 a service is taken and changes nothing", async {
         let mut worker = Worker::connect(&url).await?;
         worker.say(json!({ "type": "registerservice", "id": "billing", "name": "Billing", "description": "…", "parent_service_id": "core" })).await?;
         worker.say(json!({ "type": "registerservice", "id": "billing" })).await?;
         worker.settle().await
     })
-    .await?;
+    .await;
 
-    check("§3 engine functions cannot be taken over", async {
-        let mut worker = Worker::connect(&url).await?;
-        worker
-            .say(json!({ "type": "registerfunction", "id": "state::get" }))
-            .await?;
-        worker
-            .say(json!({ "type": "registerfunction", "id": "engine::functions::list" }))
-            .await?;
-        // A refusal may be said; a call of the function is the engine's own still.
-        let id = worker.calls("engine::functions::list", json!({})).await?;
-        loop {
-            let heard = worker.hear().await?;
-            ensure!(heard["type"] != "invokefunction", "{heard}");
-            if heard["invocation_id"] == *id {
-                ensure!(heard["result"]["functions"].is_array(), "{heard}");
-                return Ok(());
+    suite
+        .check("§3 engine functions cannot be taken over", async {
+            let mut worker = Worker::connect(&url).await?;
+            worker
+                .say(json!({ "type": "registerfunction", "id": "state::get" }))
+                .await?;
+            worker
+                .say(json!({ "type": "registerfunction", "id": "engine::functions::list" }))
+                .await?;
+            // A refusal may be said; a call of the function is the engine's own still.
+            let id = worker.calls("engine::functions::list", json!({})).await?;
+            loop {
+                let heard = worker.hear().await?;
+                ensure!(heard["type"] != "invokefunction", "{heard}");
+                if heard["invocation_id"] == *id {
+                    ensure!(heard["result"]["functions"].is_array(), "{heard}");
+                    return Ok(());
+                }
             }
-        }
-    })
-    .await?;
+        })
+        .await;
 
-    check("§3.3 workers without a pid are not listed", async {
+    suite.check("§3.3 workers without a pid are not listed", async {
         let mut worker = Worker::connect(&url).await?;
         let list = worker.call("engine::workers::list", json!({})).await?;
         let own = worker.id().to_owned();
@@ -328,9 +334,9 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(one["result"]["workers"].as_array().map(Vec::len) == Some(1), "{one}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§3.3 engine::triggers::list answers each generation in its own shape", async {
+    suite.check("§3.3 engine::triggers::list answers each generation in its own shape", async {
         let mut old = Worker::connect(&url).await?;
         old.introduces(json!({ "runtime": "node", "version": "0.11.6", "name": "old", "pid": 8 })).await?;
         old.say(json!({ "type": "registertrigger", "id": "gen-1", "trigger_type": "state", "function_id": "x::y", "config": { "scope": "none" } })).await?;
@@ -342,5 +348,6 @@ async fn calls_as_frames() -> Result<()> {
         ensure!(list["result"]["triggers"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == "state" && one.get("function_id").is_none())), "{list}");
         Ok(())
     })
-    .await
+    .await;
+    suite.verdict()
 }

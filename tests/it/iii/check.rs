@@ -1,12 +1,8 @@
 //! Named checks, and the list of those that may still fail.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    panic::{AssertUnwindSafe, resume_unwind},
-};
+use std::{collections::BTreeSet, fs, panic::AssertUnwindSafe};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, ensure};
 use futures_util::FutureExt;
 
 use crate::harness::root;
@@ -22,21 +18,37 @@ pub(super) fn pending(player: &str) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// Runs the check `name`; one on the list of pending ones must fail, or the list is to shrink.
-#[expect(clippy::print_stdout, reason = "the suite's report")]
-pub(super) async fn check(name: &str, body: impl Future<Output = Result<()>>) -> Result<()> {
-    let outcome = AssertUnwindSafe(body).catch_unwind().await;
-    let pending = pending("raw")?.contains(name);
-    match outcome {
-        Ok(Ok(())) if pending => bail!("{name} passes: take it off pending.txt"),
-        Ok(Ok(())) => println!("ok {name}"),
-        Ok(Err(error)) if pending => println!("pending {name}: {error:#}"),
-        Ok(Err(error)) => return Err(error.context(name.to_owned())),
-        Err(_) if pending => println!("pending {name}: it panics"),
-        Err(panic) => {
-            println!("not ok {name}");
-            resume_unwind(panic);
+/// The checks of one test. One that fails does not keep the next from being made.
+#[derive(Default)]
+pub(super) struct Suite {
+    failed: Vec<String>,
+}
+
+impl Suite {
+    /// Runs the check `name`; one on the list of pending ones must fail, or the list is to shrink.
+    #[expect(clippy::print_stdout, reason = "the suite's report")]
+    pub(super) async fn check(&mut self, name: &str, body: impl Future<Output = Result<()>>) {
+        let outcome = match AssertUnwindSafe(body).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(anyhow!("it panics")),
+        };
+        let pending = pending("raw").is_ok_and(|pending| pending.contains(name));
+        match outcome {
+            Ok(()) if pending => self
+                .failed
+                .push(format!("passes, take it off pending.txt: raw {name}")),
+            Ok(()) => println!("ok {name}"),
+            Err(error) if pending => println!("pending {name}: {error:#}"),
+            Err(error) => {
+                println!("not ok {name}: {error:#}");
+                self.failed.push(format!("not ok {name}: {error:#}"));
+            }
         }
     }
-    Ok(())
+
+    /// Whether every check held.
+    pub(super) fn verdict(self) -> Result<()> {
+        ensure!(self.failed.is_empty(), "{}", self.failed.join("\n"));
+        Ok(())
+    }
 }

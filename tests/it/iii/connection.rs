@@ -10,7 +10,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Heard, PATIENCE, Worker, dial},
 };
@@ -34,116 +34,122 @@ async fn handshake(
 
 #[tokio::test]
 async fn a_connection_begins() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check(
-        "§1.1 the bus takes query parameters, a trailing slash and other headers",
-        async {
-            for path in ["", "/", "/?a=b&token=x", "/otel", "/otel/", "/otel?a=b"] {
+    suite
+        .check(
+            "§1.1 the bus takes query parameters, a trailing slash and other headers",
+            async {
+                for path in ["", "/", "/?a=b&token=x", "/otel", "/otel/", "/otel?a=b"] {
+                    let head = handshake(
+                        &format!("{url}{path}"),
+                        &[
+                            ("user-agent", "websockets"),
+                            ("authorization", "Bearer whatever"),
+                        ],
+                    )
+                    .await?;
+                    ensure!(head.status == 101, "{path}: {}", head.status);
+                }
+                Ok(())
+            },
+        )
+        .await;
+
+    suite
+        .check(
+            "§1.1 no sub-protocol and no compression are answered",
+            async {
                 let head = handshake(
-                    &format!("{url}{path}"),
-                    &[
-                        ("user-agent", "websockets"),
-                        ("authorization", "Bearer whatever"),
-                    ],
+                    &url,
+                    &[(
+                        "sec-websocket-extensions",
+                        "permessage-deflate; client_max_window_bits",
+                    )],
                 )
                 .await?;
-                ensure!(head.status == 101, "{path}: {}", head.status);
-            }
-            Ok(())
-        },
-    )
-    .await?;
+                ensure!(head.status == 101);
+                ensure!(
+                    !head.headers.contains_key("sec-websocket-protocol"),
+                    "{:?}",
+                    head.headers
+                );
+                ensure!(
+                    !head.headers.contains_key("sec-websocket-extensions"),
+                    "{:?}",
+                    head.headers
+                );
+                Ok(())
+            },
+        )
+        .await;
 
-    check(
-        "§1.1 no sub-protocol and no compression are answered",
-        async {
-            let head = handshake(
-                &url,
-                &[(
-                    "sec-websocket-extensions",
-                    "permessage-deflate; client_max_window_bits",
-                )],
-            )
-            .await?;
-            ensure!(head.status == 101);
+    suite
+        .check("§1.1 the answer names tcp-nodelay", async {
+            let head = handshake(&url, &[]).await?;
+            let value = head
+                .headers
+                .get("x-iii-capabilities")
+                .map(|value| value.to_str().unwrap_or_default().to_lowercase());
             ensure!(
-                !head.headers.contains_key("sec-websocket-protocol"),
-                "{:?}",
-                head.headers
-            );
-            ensure!(
-                !head.headers.contains_key("sec-websocket-extensions"),
-                "{:?}",
-                head.headers
+                value.as_deref().is_some_and(|value| value
+                    .split(',')
+                    .any(|token| token.trim() == "tcp-nodelay")),
+                "{value:?}"
             );
             Ok(())
-        },
-    )
-    .await?;
+        })
+        .await;
 
-    check("§1.1 the answer names tcp-nodelay", async {
-        let head = handshake(&url, &[]).await?;
-        let value = head
-            .headers
-            .get("x-iii-capabilities")
-            .map(|value| value.to_str().unwrap_or_default().to_lowercase());
-        ensure!(
-            value
-                .as_deref()
-                .is_some_and(|value| value.split(',').any(|token| token.trim() == "tcp-nodelay")),
-            "{value:?}"
-        );
-        Ok(())
-    })
-    .await?;
+    suite
+        .check(
+            "§1.4 workerregistered comes first, with an id and a token to come back",
+            async {
+                let worker = Worker::connect(&url).await?;
+                let id = worker.id().to_owned();
+                ensure!(
+                    id.len() == 36 && id.split('-').count() == 5,
+                    "{id} is no UUID"
+                );
+                ensure!(
+                    worker.welcome["reattach_token"]
+                        .as_str()
+                        .is_some_and(|token| token.len() >= 16),
+                    "{}",
+                    worker.welcome
+                );
+                let other = Worker::connect(&url).await?;
+                ensure!(other.id() != id);
+                ensure!(other.welcome["reattach_token"] != worker.welcome["reattach_token"]);
+                Ok(())
+            },
+        )
+        .await;
 
-    check(
-        "§1.4 workerregistered comes first, with an id and a token to come back",
-        async {
-            let worker = Worker::connect(&url).await?;
-            let id = worker.id().to_owned();
-            ensure!(
-                id.len() == 36 && id.split('-').count() == 5,
-                "{id} is no UUID"
-            );
-            ensure!(
-                worker.welcome["reattach_token"]
-                    .as_str()
-                    .is_some_and(|token| token.len() >= 16),
-                "{}",
-                worker.welcome
-            );
-            let other = Worker::connect(&url).await?;
-            ensure!(other.id() != id);
-            ensure!(other.welcome["reattach_token"] != worker.welcome["reattach_token"]);
-            Ok(())
-        },
-    )
-    .await?;
+    suite
+        .check(
+            "§10 observe is advertised by nobody who does not have it whole",
+            async {
+                let worker = Worker::connect(&url).await?;
+                let features = worker.welcome.get("features").cloned().unwrap_or(json!([]));
+                let all = ["observe.v1", "observe.v2", "local-dispatch.v1"];
+                let named = all
+                    .iter()
+                    .filter(|name| {
+                        features
+                            .as_array()
+                            .is_some_and(|list| list.contains(&json!(name)))
+                    })
+                    .count();
+                ensure!(named == 0 || named == all.len(), "{features}");
+                Ok(())
+            },
+        )
+        .await;
 
-    check(
-        "§10 observe is advertised by nobody who does not have it whole",
-        async {
-            let worker = Worker::connect(&url).await?;
-            let features = worker.welcome.get("features").cloned().unwrap_or(json!([]));
-            let all = ["observe.v1", "observe.v2", "local-dispatch.v1"];
-            let named = all
-                .iter()
-                .filter(|name| {
-                    features
-                        .as_array()
-                        .is_some_and(|list| list.contains(&json!(name)))
-                })
-                .count();
-            ensure!(named == 0 || named == all.len(), "{features}");
-            Ok(())
-        },
-    )
-    .await?;
-
-    check("§1.4 registrations said twice are one", async {
+    suite.check("§1.4 registrations said twice are one", async {
         let mut worker = Worker::connect(&url).await?;
         for _ in 0..2 {
             worker.say(json!({ "type": "registerfunction", "id": "tw::f" })).await?;
@@ -179,28 +185,29 @@ async fn a_connection_begins() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.4 a registration is visible to the next frame", async {
-        let mut worker = Worker::connect(&url).await?;
-        for place in 0..50 {
-            let function = format!("vis::f{place}");
-            worker
-                .say(json!({ "type": "registerfunction", "id": function }))
-                .await?;
-            let id = worker.calls(&function, json!(place)).await?;
-            worker.serve(&function, json!(place)).await?;
-            let result = worker.hear().await?;
-            ensure!(
-                result["invocation_id"] == *id && result["result"] == place,
-                "{result}"
-            );
-        }
-        Ok(())
-    })
-    .await?;
+    suite
+        .check("§1.4 a registration is visible to the next frame", async {
+            let mut worker = Worker::connect(&url).await?;
+            for place in 0..50 {
+                let function = format!("vis::f{place}");
+                worker
+                    .say(json!({ "type": "registerfunction", "id": function }))
+                    .await?;
+                let id = worker.calls(&function, json!(place)).await?;
+                worker.serve(&function, json!(place)).await?;
+                let result = worker.hear().await?;
+                ensure!(
+                    result["invocation_id"] == *id && result["result"] == place,
+                    "{result}"
+                );
+            }
+            Ok(())
+        })
+        .await;
 
-    check("§1.4 a call may come before anything was read", async {
+    suite.check("§1.4 a call may come before anything was read", async {
         let mut socket = dial(&url, &[]).await?;
         use futures_util::{SinkExt, StreamExt};
         socket.send(tungstenite::Message::text(json!({ "type": "invokefunction", "invocation_id": super::worker::uuid(), "function_id": "engine::functions::list", "data": {} }).to_string())).await?;
@@ -214,32 +221,35 @@ async fn a_connection_begins() -> Result<()> {
         ensure!(kinds == [json!("workerregistered"), json!("invocationresult")], "{kinds:?}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.4 the engine pings by itself", async {
-        let mut worker = Worker::connect(&url).await?;
-        use futures_util::StreamExt;
-        let ping = tokio::time::timeout(Duration::from_secs(35), async {
-            while let Some(Ok(message)) = worker.socket.next().await {
-                if message.is_ping() {
-                    return true;
+    suite
+        .check("§1.4 the engine pings by itself", async {
+            let mut worker = Worker::connect(&url).await?;
+            use futures_util::StreamExt;
+            let ping = tokio::time::timeout(Duration::from_secs(35), async {
+                while let Some(Ok(message)) = worker.socket.next().await {
+                    if message.is_ping() {
+                        return true;
+                    }
                 }
-            }
-            false
+                false
+            })
+            .await;
+            ensure!(ping == Ok(true), "no ping in 35 s");
+            Ok(())
         })
         .await;
-        ensure!(ping == Ok(true), "no ping in 35 s");
-        Ok(())
-    })
-    .await
+    suite.verdict()
 }
 
 #[tokio::test]
 async fn a_worker_comes_back() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("§1.5 reattach retires the connection before", async {
+    suite.check("§1.5 reattach retires the connection before", async {
         let mut old = Worker::connect(&url).await?;
         old.offers("re::f").await?;
         let mut new = Worker::connect(&url).await?;
@@ -252,7 +262,7 @@ async fn a_worker_comes_back() -> Result<()> {
                     break;
                 }
                 Heard::Ended => break,
-                Heard::Message(_) | Heard::Binary(_) => {}
+                Heard::Message(_) | Heard::Binary => {}
             }
         }
         let mut caller = Worker::connect(&url).await?;
@@ -262,9 +272,9 @@ async fn a_worker_comes_back() -> Result<()> {
         ensure!(result["invocation_id"] == *id && result["result"] == "new", "{result}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.5 a wrong token, an unknown id and nonsense retire nobody and are not answered", async {
+    suite.check("§1.5 a wrong token, an unknown id and nonsense retire nobody and are not answered", async {
         let mut old = Worker::connect(&url).await?;
         let mut new = Worker::connect(&url).await?;
         for message in [
@@ -279,32 +289,33 @@ async fn a_worker_comes_back() -> Result<()> {
         new.settle().await?;
         old.settle().await
     })
-    .await?;
+    .await;
 
-    check(
-        "§7.1 a restarted worker gets the calls while its old connection hangs",
-        async {
-            let mut old = Worker::connect(&url).await?;
-            old.introduces(
-                json!({ "runtime": "node", "version": "0.11.6", "name": "box:1", "pid": 1 }),
-            )
-            .await?;
-            old.offers("ha::f").await?;
-            let mut new = Worker::connect(&url).await?;
-            new.introduces(
-                json!({ "runtime": "node", "version": "0.11.6", "name": "box:1", "pid": 1 }),
-            )
-            .await?;
-            new.offers("ha::f").await?;
-            let mut caller = Worker::connect(&url).await?;
-            caller.calls("ha::f", json!({})).await?;
-            new.serve("ha::f", json!(1)).await?;
-            Ok(())
-        },
-    )
-    .await?;
+    suite
+        .check(
+            "§7.1 a restarted worker gets the calls while its old connection hangs",
+            async {
+                let mut old = Worker::connect(&url).await?;
+                old.introduces(
+                    json!({ "runtime": "node", "version": "0.11.6", "name": "box:1", "pid": 1 }),
+                )
+                .await?;
+                old.offers("ha::f").await?;
+                let mut new = Worker::connect(&url).await?;
+                new.introduces(
+                    json!({ "runtime": "node", "version": "0.11.6", "name": "box:1", "pid": 1 }),
+                )
+                .await?;
+                new.offers("ha::f").await?;
+                let mut caller = Worker::connect(&url).await?;
+                caller.calls("ha::f", json!({})).await?;
+                new.serve("ha::f", json!(1)).await?;
+                Ok(())
+            },
+        )
+        .await;
 
-    check("§1.6 a G11 connection is never closed for its name", async {
+    suite.check("§1.6 a G11 connection is never closed for its name", async {
         let mut workers = Vec::new();
         for _ in 0..3 {
             let mut worker = Worker::connect(&url).await?;
@@ -317,15 +328,17 @@ async fn a_worker_comes_back() -> Result<()> {
         }
         Ok(())
     })
-    .await
+    .await;
+    suite.verdict()
 }
 
 #[tokio::test]
 async fn a_connection_ends() -> Result<()> {
+    let mut suite = Suite::default();
     let mut setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("§7.3 what a worker registered goes with it", async {
+    suite.check("§7.3 what a worker registered goes with it", async {
         let mut provider = Worker::connect(&url).await?;
         provider.say(json!({ "type": "registertriggertype", "id": "cl-type", "description": "d" })).await?;
         provider.settle().await?;
@@ -344,9 +357,9 @@ async fn a_connection_ends() -> Result<()> {
         });
         gone.await
     })
-    .await?;
+    .await;
 
-    check("§1.5 a name is free again when the close is answered", async {
+    suite.check("§1.5 a name is free again when the close is answered", async {
         for _ in 0..10 {
             let mut worker = Worker::connect(&url).await?;
             worker.introduces(json!({ "runtime": "python", "version": "0.25.0", "name": "again", "namespace": "default", "pid": 4, "features": ["large-messages.v1"] })).await?;
@@ -356,32 +369,34 @@ async fn a_connection_ends() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await;
 
-    check(
-        "§1.10 at shutdown workers are closed with 1012 or 1011",
-        async {
-            let mut worker = Worker::connect(&url).await?;
-            worker
+    suite
+        .check(
+            "§1.10 at shutdown workers are closed with 1012 or 1011",
+            async {
+                let mut worker = Worker::connect(&url).await?;
+                worker
                 .introduces(
                     json!({ "runtime": "python", "version": "0.11.6", "name": "zombie", "pid": 5 }),
                 )
                 .await?;
-            worker.settle().await?;
-            let listening = tokio::spawn(async move {
-                loop {
-                    match worker.hear_any().await? {
-                        Heard::Closed(code) => return Ok::<_, anyhow::Error>(code),
-                        Heard::Ended => return Ok(Some(1006)),
-                        Heard::Message(_) | Heard::Binary(_) => {}
+                worker.settle().await?;
+                let listening = tokio::spawn(async move {
+                    loop {
+                        match worker.hear_any().await? {
+                            Heard::Closed(code) => return Ok::<_, anyhow::Error>(code),
+                            Heard::Ended => return Ok(Some(1006)),
+                            Heard::Message(_) | Heard::Binary => {}
+                        }
                     }
-                }
-            });
-            setup.engine.terminate().await?;
-            let code = listening.await??;
-            ensure!(matches!(code, Some(1011 | 1012)), "closed with {code:?}");
-            Ok(())
-        },
-    )
-    .await
+                });
+                setup.engine.terminate().await?;
+                let code = listening.await??;
+                ensure!(matches!(code, Some(1011 | 1012)), "closed with {code:?}");
+                Ok(())
+            },
+        )
+        .await;
+    suite.verdict()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Worker, dial, uuid},
 };
@@ -46,32 +46,34 @@ async fn spent_in(engine: &Engine, span: Duration) -> Result<Duration> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_of_everything() -> Result<()> {
+    let mut suite = Suite::default();
     raise_limit()?;
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("load: 10,000 registrations on one connection", async {
-        let mut worker = Worker::connect(&url).await?;
-        for place in 0..10_000 {
-            let message = json!({ "type": "registerfunction", "id": format!("lo::f{place}") });
-            worker
-                .socket
-                .feed(Message::text(message.to_string()))
-                .await?;
-        }
-        worker.socket.flush().await?;
-        worker.settle().await?;
-        for place in [0, 4_999, 9_999] {
-            let function = format!("lo::f{place}");
-            worker.calls(&function, json!(place)).await?;
-            worker.serve(&function, json!(place)).await?;
-            ensure!(worker.hear().await?["result"] == place);
-        }
-        Ok(())
-    })
-    .await?;
+    suite
+        .check("load: 10,000 registrations on one connection", async {
+            let mut worker = Worker::connect(&url).await?;
+            for place in 0..10_000 {
+                let message = json!({ "type": "registerfunction", "id": format!("lo::f{place}") });
+                worker
+                    .socket
+                    .feed(Message::text(message.to_string()))
+                    .await?;
+            }
+            worker.socket.flush().await?;
+            worker.settle().await?;
+            for place in [0, 4_999, 9_999] {
+                let function = format!("lo::f{place}");
+                worker.calls(&function, json!(place)).await?;
+                worker.serve(&function, json!(place)).await?;
+                ensure!(worker.hear().await?["result"] == place);
+            }
+            Ok(())
+        })
+        .await;
 
-    check("load: 1,000 connections with 10 functions each", async {
+    suite.check("load: 1,000 connections with 10 functions each", async {
         let connected = |place: usize| {
             let url = url.clone();
             async move {
@@ -105,9 +107,9 @@ async fn many_of_everything() -> Result<()> {
         })
         .await
     })
-    .await?;
+    .await;
 
-    check("load: a storm of 1,000 reconnecting workers", async {
+    suite.check("load: a storm of 1,000 reconnecting workers", async {
         for round in 0..2 {
             let comes = |place: usize| {
                 let url = url.clone();
@@ -130,9 +132,9 @@ async fn many_of_everything() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("load: a worker that never reads holds up nobody else", async {
+    suite.check("load: a worker that never reads holds up nobody else", async {
         let mut deaf = dial(&url, &[]).await?;
         deaf.next().await;
         for message in [json!({ "type": "registerfunction", "id": "deaf::f" }), json!({ "type": "ping" })] {
@@ -168,16 +170,18 @@ async fn many_of_everything() -> Result<()> {
         ensure!(resident < 1_500_000, "{resident} KiB resident");
         Ok(())
     })
-    .await
+    .await;
+    suite.verdict()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_idling_costs() -> Result<()> {
+    let mut suite = Suite::default();
     raise_limit()?;
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("load: 100 idle workers, 50 queues and 20 jobs take under 1 % of a core", async {
+    suite.check("load: 100 idle workers, 50 queues and 20 jobs take under 1 % of a core", async {
         let mut workers = Vec::new();
         for place in 0..100 {
             let mut worker = Worker::connect(&url).await?;
@@ -206,9 +210,9 @@ async fn what_idling_costs() -> Result<()> {
         ensure!(spent < bound, "{spent:?} in {span:?}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("load: 20 jobs of every second take under 5 % of a core", async {
+    suite.check("load: 20 jobs of every second take under 5 % of a core", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("cr::f").await?;
         for _ in 0..20 {
@@ -231,5 +235,6 @@ async fn what_idling_costs() -> Result<()> {
         ensure!(spent < span / 20, "{spent:?} in {span:?}");
         Ok(())
     })
-    .await
+    .await;
+    suite.verdict()
 }

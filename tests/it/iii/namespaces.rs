@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Heard, Worker, uuid},
 };
@@ -19,10 +19,11 @@ async fn of(url: &str, name: &str, namespace: Option<&str>) -> Result<Worker> {
 
 #[tokio::test]
 async fn namespaces_as_frames() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("§1.6 registrations before the introduction belong to its namespace", async {
+    suite.check("§1.6 registrations before the introduction belong to its namespace", async {
         // The order of every published SDK.
         let mut worker = Worker::connect(&url).await?;
         worker.say(json!({ "type": "registerfunction", "id": "na::f" })).await?;
@@ -38,9 +39,9 @@ async fn namespaces_as_frames() -> Result<()> {
         ensure!(result["invocation_id"] == *id && result["result"] == "there", "{result}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.6 a second live worker of one name and namespace is refused and closed", async {
+    suite.check("§1.6 a second live worker of one name and namespace is refused and closed", async {
         let mut first = of(&url, "twin", Some("tw")).await?;
         let mut second = Worker::connect(&url).await?;
         second.introduces(json!({ "runtime": "python", "version": "0.25.0", "name": "twin", "pid": 2, "namespace": "tw" })).await?;
@@ -50,64 +51,67 @@ async fn namespaces_as_frames() -> Result<()> {
         loop {
             match second.hear_any().await? {
                 Heard::Closed(_) | Heard::Ended => break,
-                Heard::Message(_) | Heard::Binary(_) => {}
+                Heard::Message(_) | Heard::Binary => {}
             }
         }
         first.settle().await
     })
-    .await?;
+    .await;
 
-    check("§1.6 one name in two namespaces is fine", async {
-        let mut one = of(&url, "both", Some("n1")).await?;
-        let mut two = of(&url, "both", Some("n2")).await?;
-        one.settle().await?;
-        two.settle().await
-    })
-    .await?;
+    suite
+        .check("§1.6 one name in two namespaces is fine", async {
+            let mut one = of(&url, "both", Some("n1")).await?;
+            let mut two = of(&url, "both", Some("n2")).await?;
+            one.settle().await?;
+            two.settle().await
+        })
+        .await;
 
-    check(
-        "§1.6 a function that lives elsewhere is refused alone",
-        async {
-            let mut first = of(&url, "fc-one", Some("fc")).await?;
-            first.offers("fc::f").await?;
-            let mut second = of(&url, "fc-two", Some("fc")).await?;
-            second
-                .say(json!({ "type": "registerfunction", "id": "fc::f" }))
-                .await?;
-            let refused = second.hear_of("registrationrejected").await?;
-            ensure!(
-                refused["code"] == "FUNCTION_NAMESPACE_CONFLICT"
-                    && refused["function_id"] == "fc::f"
-                    && refused["namespace"] == "fc"
-                    && refused["owner_worker_id"] == first.id(),
-                "{refused}"
-            );
-            second.offers("fc::g").await?;
-            second.calls("fc::f", json!({})).await?;
-            Ok(())
-        },
-    )
-    .await?;
+    suite
+        .check(
+            "§1.6 a function that lives elsewhere is refused alone",
+            async {
+                let mut first = of(&url, "fc-one", Some("fc")).await?;
+                first.offers("fc::f").await?;
+                let mut second = of(&url, "fc-two", Some("fc")).await?;
+                second
+                    .say(json!({ "type": "registerfunction", "id": "fc::f" }))
+                    .await?;
+                let refused = second.hear_of("registrationrejected").await?;
+                ensure!(
+                    refused["code"] == "FUNCTION_NAMESPACE_CONFLICT"
+                        && refused["function_id"] == "fc::f"
+                        && refused["namespace"] == "fc"
+                        && refused["owner_worker_id"] == first.id(),
+                    "{refused}"
+                );
+                second.offers("fc::g").await?;
+                second.calls("fc::f", json!({})).await?;
+                Ok(())
+            },
+        )
+        .await;
 
-    check(
-        "§1.6 engine ids are registered in the default namespace alone",
-        async {
-            let mut worker = of(&url, "ei", Some("ei-space")).await?;
-            worker
-                .say(json!({ "type": "registerfunction", "id": "engine::mine" }))
-                .await?;
-            let refused = worker.hear_of("registrationrejected").await?;
-            ensure!(
-                refused["code"] == "FUNCTION_NAMESPACE_CONFLICT"
-                    && refused["owner_worker_id"] == "",
-                "{refused}"
-            );
-            Ok(())
-        },
-    )
-    .await?;
+    suite
+        .check(
+            "§1.6 engine ids are registered in the default namespace alone",
+            async {
+                let mut worker = of(&url, "ei", Some("ei-space")).await?;
+                worker
+                    .say(json!({ "type": "registerfunction", "id": "engine::mine" }))
+                    .await?;
+                let refused = worker.hear_of("registrationrejected").await?;
+                ensure!(
+                    refused["code"] == "FUNCTION_NAMESPACE_CONFLICT"
+                        && refused["owner_worker_id"] == "",
+                    "{refused}"
+                );
+                Ok(())
+            },
+        )
+        .await;
 
-    check("§10 default is a namespace like none", async {
+    suite.check("§10 default is a namespace like none", async {
         let mut worker = of(&url, "df", None).await?;
         worker.offers("df::f").await?;
         for namespace in [json!("default"), Value::Null] {
@@ -119,9 +123,9 @@ async fn namespaces_as_frames() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.6 a trigger calls its function in the namespace it names", async {
+    suite.check("§1.6 a trigger calls its function in the namespace it names", async {
         let mut worker = of(&url, "tn", Some("tn")).await?;
         worker.offers("tn::f").await?;
         worker.say(json!({ "type": "registertrigger", "id": uuid(), "trigger_type": "state", "function_id": "tn::f", "config": { "scope": "tn" }, "namespace": "tn", "metadata": { "team": 1 } })).await?;
@@ -131,9 +135,9 @@ async fn namespaces_as_frames() -> Result<()> {
         ensure!(call["function_id"] == "tn::f" && call["metadata"] == json!({ "team": 1 }), "{call}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.6 a connection that never introduces itself is served in the default namespace", async {
+    suite.check("§1.6 a connection that never introduces itself is served in the default namespace", async {
         let mut worker = Worker::connect(&url).await?;
         worker.say(json!({ "type": "registerfunction", "id": "gr::f" })).await?;
         let mut caller = Worker::connect(&url).await?;
@@ -148,7 +152,8 @@ async fn namespaces_as_frames() -> Result<()> {
         }
         caller.settle().await
     })
-    .await
+    .await;
+    suite.verdict()
 }
 
 async fn caller_try(url: &str) -> Result<Value> {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Worker, dial},
 };
@@ -27,12 +27,13 @@ fn join(stream: &str, group: &str, item: Option<&str>) -> Value {
 
 #[tokio::test]
 async fn stream_clients_as_frames() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
     let stream = setup.stream.clone();
     let mut worker = Worker::connect(&url).await?;
 
-    check("§5.2 a join is answered with what is there, then changes come", async {
+    suite.check("§5.2 a join is answered with what is there, then changes come", async {
         worker.call("stream::set", json!({ "stream_name": "board", "group_id": "g1", "item_id": "a", "data": { "n": 1 } })).await?;
         let mut group = client(&format!("{stream}/?token=x")).await?;
         group.say(join("board", "g1", None)).await?;
@@ -70,53 +71,55 @@ async fn stream_clients_as_frames() -> Result<()> {
         }
         none.hears_nothing().await
     })
-    .await?;
+    .await;
 
-    check("§5.2 nonsense is ignored", async {
-        let mut client = client(&stream).await?;
-        for text in [
-            "",
-            "{",
-            "7",
-            "{}",
-            r#"{"type":"dance"}"#,
-            r#"{"type":"join"}"#,
-            r#"{"type":"join","data":{}}"#,
-        ] {
-            client
-                .say_raw(tokio_tungstenite::tungstenite::Message::text(text))
+    suite
+        .check("§5.2 nonsense is ignored", async {
+            let mut client = client(&stream).await?;
+            for text in [
+                "",
+                "{",
+                "7",
+                "{}",
+                r#"{"type":"dance"}"#,
+                r#"{"type":"join"}"#,
+                r#"{"type":"join","data":{}}"#,
+            ] {
+                client
+                    .say_raw(tokio_tungstenite::tungstenite::Message::text(text))
+                    .await?;
+            }
+            client.say(join("calm", "g", None)).await?;
+            let sync = client.hear().await?;
+            ensure!(
+                sync["event"] == json!({ "type": "sync", "data": [] }),
+                "{sync}"
+            );
+            Ok(())
+        })
+        .await;
+
+    suite
+        .check("§5.2 after leaving nothing comes", async {
+            let mut client = client(&stream).await?;
+            client.say(join("left", "g", None)).await?;
+            client.hear().await?;
+            let mut leave = join("left", "g", None);
+            leave["type"] = json!("leave");
+            client.say(leave).await?;
+            client.say(join("left", "other", None)).await?;
+            client.hear().await?;
+            worker
+                .call(
+                    "stream::set",
+                    json!({ "stream_name": "left", "group_id": "g", "item_id": "i", "data": 1 }),
+                )
                 .await?;
-        }
-        client.say(join("calm", "g", None)).await?;
-        let sync = client.hear().await?;
-        ensure!(
-            sync["event"] == json!({ "type": "sync", "data": [] }),
-            "{sync}"
-        );
-        Ok(())
-    })
-    .await?;
+            client.hears_nothing().await
+        })
+        .await;
 
-    check("§5.2 after leaving nothing comes", async {
-        let mut client = client(&stream).await?;
-        client.say(join("left", "g", None)).await?;
-        client.hear().await?;
-        let mut leave = join("left", "g", None);
-        leave["type"] = json!("leave");
-        client.say(leave).await?;
-        client.say(join("left", "other", None)).await?;
-        client.hear().await?;
-        worker
-            .call(
-                "stream::set",
-                json!({ "stream_name": "left", "group_id": "g", "item_id": "i", "data": 1 }),
-            )
-            .await?;
-        client.hears_nothing().await
-    })
-    .await?;
-
-    check("§4.7 joins and leaves fire triggers, and a join may be refused", async {
+    suite.check("§4.7 joins and leaves fire triggers, and a join may be refused", async {
         let mut guard = Worker::connect(&url).await?;
         for function in ["sc::join", "sc::leave"] {
             guard.offers(function).await?;
@@ -142,29 +145,30 @@ async fn stream_clients_as_frames() -> Result<()> {
         ensure!(call["function_id"] == "sc::leave" && call["data"]["group_id"] == "open", "{call}");
         guard.answer(&call, Value::Null).await
     })
-    .await?;
+    .await;
 
-    check("§5.2 two subscriptions that match hear twice", async {
-        let mut client = client(&stream).await?;
-        let mut second = join("twice", "g", Some("i"));
-        second["data"]["subscriptionId"] = json!("other");
-        client.say(join("twice", "g", None)).await?;
-        client.say(second).await?;
-        client.hear().await?;
-        client.hear().await?;
-        worker
-            .call(
-                "stream::set",
-                json!({ "stream_name": "twice", "group_id": "g", "item_id": "i", "data": 1 }),
-            )
-            .await?;
-        ensure!(client.hear().await?["event"]["type"] == "create");
-        ensure!(client.hear().await?["event"]["type"] == "create");
-        client.hears_nothing().await
-    })
-    .await?;
+    suite
+        .check("§5.2 two subscriptions that match hear twice", async {
+            let mut client = client(&stream).await?;
+            let mut second = join("twice", "g", Some("i"));
+            second["data"]["subscriptionId"] = json!("other");
+            client.say(join("twice", "g", None)).await?;
+            client.say(second).await?;
+            client.hear().await?;
+            client.hear().await?;
+            worker
+                .call(
+                    "stream::set",
+                    json!({ "stream_name": "twice", "group_id": "g", "item_id": "i", "data": 1 }),
+                )
+                .await?;
+            ensure!(client.hear().await?["event"]["type"] == "create");
+            ensure!(client.hear().await?["event"]["type"] == "create");
+            client.hears_nothing().await
+        })
+        .await;
 
-    check("§5.2 a client that does not read holds nobody up", async {
+    suite.check("§5.2 a client that does not read holds nobody up", async {
         let mut lazy = client(&stream).await?;
         lazy.say(join("flood", "g", None)).await?;
         lazy.hear().await?;
@@ -180,5 +184,6 @@ async fn stream_clients_as_frames() -> Result<()> {
         ensure!(brisk.hear().await?["event"]["event"]["data"] == "last");
         Ok(())
     })
-    .await
+    .await;
+    suite.verdict()
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Worker, dial},
 };
@@ -32,37 +32,39 @@ fn span(trace: &str) -> Value {
 
 #[tokio::test]
 async fn telemetry_as_frames() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("§1.8 /otel says nothing and takes anything", async {
-        let mut socket = dial(&format!("{url}/otel"), &[]).await?;
-        for message in [
-            Message::text("{\"type\":\"ping\"}"),
-            Message::text("nonsense"),
-            Message::binary(b"OTLP{".to_vec()),
-            Message::binary(b"????".to_vec()),
-            frame("OTLP", &json!([])),
-            frame("MTRC", &json!({ "resourceMetrics": "no" })),
-            frame("LOGS", &log("first")),
-        ] {
-            socket.send(message).await?;
-        }
-        let heard = tokio::time::timeout(std::time::Duration::from_millis(300), async {
-            loop {
-                match socket.next().await {
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    other => return other,
-                }
+    suite
+        .check("§1.8 /otel says nothing and takes anything", async {
+            let mut socket = dial(&format!("{url}/otel"), &[]).await?;
+            for message in [
+                Message::text("{\"type\":\"ping\"}"),
+                Message::text("nonsense"),
+                Message::binary(b"OTLP{".to_vec()),
+                Message::binary(b"????".to_vec()),
+                frame("OTLP", &json!([])),
+                frame("MTRC", &json!({ "resourceMetrics": "no" })),
+                frame("LOGS", &log("first")),
+            ] {
+                socket.send(message).await?;
             }
+            let heard = tokio::time::timeout(std::time::Duration::from_millis(300), async {
+                loop {
+                    match socket.next().await {
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                        other => return other,
+                    }
+                }
+            })
+            .await;
+            ensure!(heard.is_err(), "{heard:?}");
+            Ok(())
         })
         .await;
-        ensure!(heard.is_err(), "{heard:?}");
-        Ok(())
-    })
-    .await?;
 
-    check("§1.8 logs of both sockets are kept and fire log triggers", async {
+    suite.check("§1.8 logs of both sockets are kept and fire log triggers", async {
         let mut worker = Worker::connect(&url).await?;
         worker.offers("te::on").await?;
         worker.say(json!({ "type": "registertrigger", "id": "te-1", "trigger_type": "log", "function_id": "te::on", "config": { "level": "error" } })).await?;
@@ -84,42 +86,43 @@ async fn telemetry_as_frames() -> Result<()> {
         ensure!(list["result"]["logs"].as_array().is_some_and(|logs| logs.len() >= 2), "{list}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§1.8 spans in snake case are spans", async {
-        let mut worker = Worker::connect(&url).await?;
-        let trace = "11111111111111111111111111111111";
-        let mut socket = dial(&format!("{url}/otel"), &[]).await?;
-        socket.send(frame("OTLP", &span(trace))).await?;
-        let found = eventually("the span", || {
-            let url = url.clone();
-            async move {
-                let mut worker = Worker::connect(&url).await.ok()?;
-                let list = worker
-                    .call("engine::traces::list", json!({ "trace_id": trace }))
-                    .await
-                    .ok()?;
-                list["result"]["spans"].as_array()?.first().cloned()
-            }
+    suite
+        .check("§1.8 spans in snake case are spans", async {
+            let mut worker = Worker::connect(&url).await?;
+            let trace = "11111111111111111111111111111111";
+            let mut socket = dial(&format!("{url}/otel"), &[]).await?;
+            socket.send(frame("OTLP", &span(trace))).await?;
+            let found = eventually("the span", || {
+                let url = url.clone();
+                async move {
+                    let mut worker = Worker::connect(&url).await.ok()?;
+                    let list = worker
+                        .call("engine::traces::list", json!({ "trace_id": trace }))
+                        .await
+                        .ok()?;
+                    list["result"]["spans"].as_array()?.first().cloned()
+                }
+            })
+            .await?;
+            ensure!(
+                found["name"] == "charge"
+                    && found["status"] == "error"
+                    && found["service_name"] == "billing",
+                "{found}"
+            );
+            ensure!(
+                found["attributes"]
+                    .as_array()
+                    .is_some_and(|all| all.contains(&json!(["order", "o-1"]))),
+                "{found}"
+            );
+            worker.settle().await
         })
-        .await?;
-        ensure!(
-            found["name"] == "charge"
-                && found["status"] == "error"
-                && found["service_name"] == "billing",
-            "{found}"
-        );
-        ensure!(
-            found["attributes"]
-                .as_array()
-                .is_some_and(|all| all.contains(&json!(["order", "o-1"]))),
-            "{found}"
-        );
-        worker.settle().await
-    })
-    .await?;
+        .await;
 
-    check("§1.8 gauges of a worker are its latest metrics", async {
+    suite.check("§1.8 gauges of a worker are its latest metrics", async {
         let mut worker = Worker::connect(&url).await?;
         worker.introduces(json!({ "runtime": "node", "version": "0.11.6", "name": "gauged", "pid": 5 })).await?;
         let point = |name: &str, value: i64| json!({ "name": name, "gauge": { "dataPoints": [{ "asInt": value.to_string(), "timeUnixNano": "1781000000000000000", "attributes": [{ "key": "worker.id", "value": { "stringValue": worker.id() } }, { "key": "worker_id", "value": { "stringValue": worker.id() } }] }] } });
@@ -132,5 +135,6 @@ async fn telemetry_as_frames() -> Result<()> {
         ensure!(all["result"]["sdk_metrics"].is_array(), "{all}");
         Ok(())
     })
-    .await
+    .await;
+    suite.verdict()
 }

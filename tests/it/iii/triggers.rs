@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    check::check,
+    check::Suite,
     setup::Setup,
     worker::{Worker, uuid},
 };
@@ -15,10 +15,11 @@ fn bind(id: &str, kind: &str, function: &str, config: Value) -> Value {
 
 #[tokio::test]
 async fn triggers_as_frames() -> Result<()> {
+    let mut suite = Suite::default();
     let setup = Setup::start().await?;
     let url = setup.engine.url.clone();
 
-    check("§2.6 a provider gets what was registered, parked triggers too", async {
+    suite.check("§2.6 a provider gets what was registered, parked triggers too", async {
         let mut consumer = Worker::connect(&url).await?;
         let mut early = bind("fa-1", "fa-type", "fa::f", json!({ "n": [1] }));
         early["metadata"] = json!({ "m": null });
@@ -35,63 +36,67 @@ async fn triggers_as_frames() -> Result<()> {
         ensure!(told[1].get("config") == Some(&Value::Null), "strict clients need config: {told:?}");
         provider.settle().await
     })
-    .await?;
+    .await;
 
-    check(
-        "§2.7 unregistering tells the provider with the type, also when it was not said",
-        async {
-            let mut provider = Worker::connect(&url).await?;
-            provider
+    suite
+        .check(
+            "§2.7 unregistering tells the provider with the type, also when it was not said",
+            async {
+                let mut provider = Worker::connect(&url).await?;
+                provider
                 .say(json!({ "type": "registertriggertype", "id": "un-type", "description": "d" }))
                 .await?;
+                provider.settle().await?;
+                let mut consumer = Worker::connect(&url).await?;
+                consumer
+                    .say(bind("un-1", "un-type", "un::f", json!({})))
+                    .await?;
+                provider.hear_of("registertrigger").await?;
+                consumer
+                    .say(json!({ "type": "unregistertrigger", "id": "un-1" }))
+                    .await?;
+                let told = provider.hear().await?;
+                ensure!(
+                    told["type"] == "unregistertrigger"
+                        && told["id"] == "un-1"
+                        && told["trigger_type"] == "un-type",
+                    "{told}"
+                );
+                consumer
+                    .say(json!({ "type": "unregistertrigger", "id": "un-1" }))
+                    .await?;
+                consumer.settle().await?;
+                provider.settle().await
+            },
+        )
+        .await;
+
+    suite
+        .check("§2.7 a worker cannot take back another's trigger", async {
+            let mut provider = Worker::connect(&url).await?;
+            provider
+                .say(
+                    json!({ "type": "registertriggertype", "id": "mine-type", "description": "d" }),
+                )
+                .await?;
             provider.settle().await?;
-            let mut consumer = Worker::connect(&url).await?;
-            consumer
-                .say(bind("un-1", "un-type", "un::f", json!({})))
+            let mut owner = Worker::connect(&url).await?;
+            owner
+                .say(bind("mine-1", "mine-type", "mine::f", json!({})))
                 .await?;
             provider.hear_of("registertrigger").await?;
-            consumer
-                .say(json!({ "type": "unregistertrigger", "id": "un-1" }))
-                .await?;
-            let told = provider.hear().await?;
-            ensure!(
-                told["type"] == "unregistertrigger"
-                    && told["id"] == "un-1"
-                    && told["trigger_type"] == "un-type",
-                "{told}"
-            );
-            consumer
-                .say(json!({ "type": "unregistertrigger", "id": "un-1" }))
-                .await?;
-            consumer.settle().await?;
-            provider.settle().await
-        },
-    )
-    .await?;
-
-    check("§2.7 a worker cannot take back another's trigger", async {
-        let mut provider = Worker::connect(&url).await?;
-        provider
-            .say(json!({ "type": "registertriggertype", "id": "mine-type", "description": "d" }))
-            .await?;
-        provider.settle().await?;
-        let mut owner = Worker::connect(&url).await?;
-        owner
-            .say(bind("mine-1", "mine-type", "mine::f", json!({})))
-            .await?;
-        provider.hear_of("registertrigger").await?;
-        let mut other = Worker::connect(&url).await?;
-        other
+            let mut other = Worker::connect(&url).await?;
+            other
             .say(
                 json!({ "type": "unregistertrigger", "id": "mine-1", "trigger_type": "mine-type" }),
             )
             .await?;
-        other.settle().await?;
-        provider.settle().await
-    })
-    .await?;
+            other.settle().await?;
+            provider.settle().await
+        })
+        .await;
 
-    check("§2.5 the last provider wins, and unregistertriggertype takes the type away", async {
+    suite.check("§2.5 the last provider wins, and unregistertriggertype takes the type away", async {
         let mut first = Worker::connect(&url).await?;
         first.say(json!({ "type": "registertriggertype", "id": "lp-type", "description": "first" })).await?;
         first.settle().await?;
@@ -115,9 +120,9 @@ async fn triggers_as_frames() -> Result<()> {
         ensure!(consumer.hear_of("registertrigger").await?["id"] == "lp-3");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§2.8 a provider's refusal reaches the registrant", async {
+    suite.check("§2.8 a provider's refusal reaches the registrant", async {
         let mut provider = Worker::connect(&url).await?;
         provider.say(json!({ "type": "registertriggertype", "id": "no-type", "description": "d" })).await?;
         provider.settle().await?;
@@ -130,33 +135,35 @@ async fn triggers_as_frames() -> Result<()> {
         ensure!(refused["error"]["code"] == "trigger_registration_failed" && refused["error"]["message"] == "bad url", "{refused}");
         Ok(())
     })
-    .await?;
+    .await;
 
-    check("§2.8 a wrong config of a built-in type is told", async {
-        for (kind, config) in [
-            ("http", json!({})),
-            ("cron", json!({ "expression": "every day" })),
-            ("subscribe", json!({})),
-            ("durable:subscriber", json!({})),
-            ("stream", json!({})),
-        ] {
-            let mut consumer = Worker::connect(&url).await?;
-            consumer.say(bind(&uuid(), kind, "wr::f", config)).await?;
-            let refused = consumer.hear().await.map_err(|error| error.context(kind))?;
-            ensure!(
-                refused["type"] == "triggerregistrationresult" && refused["trigger_type"] == kind,
-                "{refused}"
-            );
-            ensure!(
-                refused["error"]["code"] == "trigger_registration_failed",
-                "{refused}"
-            );
-        }
-        Ok(())
-    })
-    .await?;
+    suite
+        .check("§2.8 a wrong config of a built-in type is told", async {
+            for (kind, config) in [
+                ("http", json!({})),
+                ("cron", json!({ "expression": "every day" })),
+                ("subscribe", json!({})),
+                ("durable:subscriber", json!({})),
+                ("stream", json!({})),
+            ] {
+                let mut consumer = Worker::connect(&url).await?;
+                consumer.say(bind(&uuid(), kind, "wr::f", config)).await?;
+                let refused = consumer.hear().await.map_err(|error| error.context(kind))?;
+                ensure!(
+                    refused["type"] == "triggerregistrationresult"
+                        && refused["trigger_type"] == kind,
+                    "{refused}"
+                );
+                ensure!(
+                    refused["error"]["code"] == "trigger_registration_failed",
+                    "{refused}"
+                );
+            }
+            Ok(())
+        })
+        .await;
 
-    check(
+    suite.check(
         "§5.1 a route of the same shape with other names is refused and the first one serves on",
         async {
             let mut worker = Worker::connect(&url).await?;
@@ -196,59 +203,62 @@ async fn triggers_as_frames() -> Result<()> {
             Ok(())
         },
     )
-    .await?;
+    .await;
 
-    check(
-        "§2.6 a trigger with a known id replaces the one before",
-        async {
+    suite
+        .check(
+            "§2.6 a trigger with a known id replaces the one before",
+            async {
+                let mut worker = Worker::connect(&url).await?;
+                worker.offers("rp::a").await?;
+                worker.offers("rp::b").await?;
+                worker
+                    .say(bind("rp-1", "state", "rp::a", json!({ "scope": "rp" })))
+                    .await?;
+                worker
+                    .say(bind("rp-1", "state", "rp::b", json!({ "scope": "rp" })))
+                    .await?;
+                worker.settle().await?;
+                worker
+                    .calls(
+                        "state::set",
+                        json!({ "scope": "rp", "key": "k", "value": 1 }),
+                    )
+                    .await?;
+                let call = worker.hear_of("invokefunction").await?;
+                ensure!(call["function_id"] == "rp::b", "{call}");
+                worker.answer(&call, Value::Null).await?;
+                Ok(())
+            },
+        )
+        .await;
+
+    suite
+        .check("§2.6 a trigger's function may come later", async {
             let mut worker = Worker::connect(&url).await?;
-            worker.offers("rp::a").await?;
-            worker.offers("rp::b").await?;
             worker
-                .say(bind("rp-1", "state", "rp::a", json!({ "scope": "rp" })))
+                .say(bind("lt-1", "state", "lt::f", json!({ "scope": "lt" })))
                 .await?;
-            worker
-                .say(bind("rp-1", "state", "rp::b", json!({ "scope": "rp" })))
-                .await?;
-            worker.settle().await?;
+            worker.offers("lt::f").await?;
             worker
                 .calls(
                     "state::set",
-                    json!({ "scope": "rp", "key": "k", "value": 1 }),
+                    json!({ "scope": "lt", "key": "k", "value": 1 }),
                 )
                 .await?;
             let call = worker.hear_of("invokefunction").await?;
-            ensure!(call["function_id"] == "rp::b", "{call}");
-            worker.answer(&call, Value::Null).await?;
+            ensure!(
+                call["function_id"] == "lt::f" && call["data"]["new_value"] == 1,
+                "{call}"
+            );
+            ensure!(
+                call["invocation_id"]
+                    .as_str()
+                    .is_some_and(|id| id.len() == 36),
+                "{call}"
+            );
             Ok(())
-        },
-    )
-    .await?;
-
-    check("§2.6 a trigger's function may come later", async {
-        let mut worker = Worker::connect(&url).await?;
-        worker
-            .say(bind("lt-1", "state", "lt::f", json!({ "scope": "lt" })))
-            .await?;
-        worker.offers("lt::f").await?;
-        worker
-            .calls(
-                "state::set",
-                json!({ "scope": "lt", "key": "k", "value": 1 }),
-            )
-            .await?;
-        let call = worker.hear_of("invokefunction").await?;
-        ensure!(
-            call["function_id"] == "lt::f" && call["data"]["new_value"] == 1,
-            "{call}"
-        );
-        ensure!(
-            call["invocation_id"]
-                .as_str()
-                .is_some_and(|id| id.len() == 36),
-            "{call}"
-        );
-        Ok(())
-    })
-    .await
+        })
+        .await;
+    suite.verdict()
 }

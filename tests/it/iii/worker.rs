@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -95,7 +94,7 @@ impl Worker {
             return Ok(match message {
                 None | Some(Err(_)) => Heard::Ended,
                 Some(Ok(Message::Text(text))) => Heard::Message(serde_json::from_str(&text)?),
-                Some(Ok(Message::Binary(bytes))) => Heard::Binary(bytes),
+                Some(Ok(Message::Binary(_))) => Heard::Binary,
                 Some(Ok(Message::Close(frame))) => {
                     Heard::Closed(frame.map(|frame| frame.code.into()))
                 }
@@ -183,7 +182,7 @@ impl Worker {
 #[derive(Debug)]
 pub(super) enum Heard {
     Message(Value),
-    Binary(Bytes),
+    Binary,
     /// The close code, if the frame had one.
     Closed(Option<u16>),
     /// The connection is gone without a close frame.
