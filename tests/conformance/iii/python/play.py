@@ -391,8 +391,9 @@ class Telling:
             print(f"ok {name}", flush=True)
             return
         self.failed += 1
-        plain = isinstance(error, (Mismatch, AssertionError))
-        why = str(error) if plain and str(error) else " | ".join(traceback.format_exception(error))
+        if not isinstance(error, Mismatch):
+            traceback.print_exception(error)
+        why = str(error) or traceback.format_exception(error)[-2].strip()
         print(f"not ok {name}: " + " | ".join(why.split("\n")), flush=True)
 
 
