@@ -144,7 +144,10 @@ async fn a_receipt_then_the_call_as_it_was() -> Result<()> {
     assert_eq!(call["data"], data, "no caller is named");
     // The same trace, from the engine's own span.
     let trace = call["traceparent"].as_str().unwrap_or_default();
-    assert_eq!((&trace[..36], &call["baggage"]), (&TRACE[..36], &json!("k=v")));
+    assert_eq!(
+        (&trace[..36], &call["baggage"]),
+        (&TRACE[..36], &json!("k=v"))
+    );
     assert_eq!(call["metadata"], json!({ "side": "car" }));
     assert!(
         call["invocation_id"].is_string() && call.get("action").is_none(),

@@ -221,7 +221,7 @@ async fn frames_of_every_kind() -> Result<()> {
                 if let tokio_tungstenite::MaybeTlsStream::Plain(stream) = worker.socket.get_mut() {
                     // The head of a masked text frame of 100 bytes, and three of them.
                     stream
-                        .write_all(&[0x81, 0x80 | 100, 1, 2, 3, 4, 5, 6, 7])
+                        .write_all(&[0x81, 0x80 | 0x64, 1, 2, 3, 4, 5, 6, 7])
                         .await?;
                 }
                 drop(worker);

@@ -41,7 +41,7 @@ fn cpu(engine: &Engine) -> Result<Duration> {
 async fn spent_in(engine: &Engine, span: Duration) -> Result<Duration> {
     let before = cpu(engine)?;
     tokio::time::sleep(span).await;
-    Ok(cpu(engine)? - before)
+    Ok(cpu(engine)?.saturating_sub(before))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,12 +189,12 @@ async fn what_idling_costs() -> Result<()> {
             worker.offers(&format!("id::f{place}")).await?;
             workers.push(worker);
         }
-        for place in 0..50 {
-            workers[place].say(json!({ "type": "registertrigger", "id": uuid(), "trigger_type": "durable:subscriber", "function_id": format!("id::f{place}"), "config": { "topic": format!("idle-{place}") } })).await?;
+        for (place, worker) in workers.iter_mut().enumerate().take(50) {
+            worker.say(json!({ "type": "registertrigger", "id": uuid(), "trigger_type": "durable:subscriber", "function_id": format!("id::f{place}"), "config": { "topic": format!("idle-{place}") } })).await?;
         }
-        for place in 0..20 {
+        for (place, worker) in workers.iter_mut().enumerate().take(20) {
             // Next year's first of May.
-            workers[place].say(json!({ "type": "registertrigger", "id": uuid(), "trigger_type": "cron", "function_id": format!("id::f{place}"), "config": { "expression": "0 0 0 1 5 *" } })).await?;
+            worker.say(json!({ "type": "registertrigger", "id": uuid(), "trigger_type": "cron", "function_id": format!("id::f{place}"), "config": { "expression": "0 0 0 1 5 *" } })).await?;
         }
         for worker in &mut workers {
             worker.settle().await?;

@@ -13,7 +13,7 @@ use super::{
 /// Answers for the functions that the listener's rules name, on the open port.
 struct Guard {
     task: tokio::task::JoinHandle<()>,
-    asked: tokio::sync::mpsc::UnboundedReceiver<(String, Value)>,
+    asked: tokio::sync::mpsc::Receiver<(String, Value)>,
 }
 
 impl Guard {
@@ -41,7 +41,7 @@ impl Guard {
                 .await?;
         }
         worker.settle().await?;
-        let (tell, asked) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, asked) = tokio::sync::mpsc::channel(10_000);
         let task = tokio::spawn(async move {
             // As long as it takes: some checks wait for what does not come.
             while let Some(Ok(message)) = worker.socket.next().await {
@@ -53,7 +53,7 @@ impl Guard {
                 }
                 let function = call["function_id"].as_str().unwrap_or_default().to_owned();
                 let data = call["data"].clone();
-                let _ = tell.send((function.clone(), data.clone()));
+                let _ = tell.try_send((function.clone(), data.clone()));
                 let answer = match function.as_str() {
                     "test::rbac-worker::auth" => session(data["headers"]["x-test-token"].as_str()),
                     "test::rbac-worker::middleware" => Ok(json!({ "through": data })),
