@@ -63,6 +63,21 @@ impl Engine {
         config: &str,
         arguments: &[&str],
     ) -> Result<Self> {
+        let mut all = vec!["--http-port", "0", "--stream-port", "0"];
+        if !arguments.contains(&"--bus-port") {
+            all.extend(["--bus-port", "0"]);
+        }
+        all.extend(arguments);
+        Self::start_as(folder, config, &all, &[]).await
+    }
+
+    /// An engine whose listeners are those of `config`, with more environment variables.
+    pub(crate) async fn start_as(
+        folder: TempDir,
+        config: &str,
+        arguments: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
         let file = folder.path().join("config.yaml");
         fs::write(&file, config)?;
         let log = fs::File::options()
@@ -78,13 +93,8 @@ impl Engine {
             .arg(&file)
             .arg("--data-dir")
             .arg(folder.path().join("data"))
-            .args(["--http-port", "0", "--stream-port", "0"])
-            .args(if arguments.contains(&"--bus-port") {
-                &[][..]
-            } else {
-                &["--bus-port", "0"]
-            })
             .args(arguments)
+            .envs(env.iter().copied())
             .current_dir(folder.path())
             .env("AGENTOS_HOME", folder.path().join("home"))
             .env_remove("OPENAI_API_KEY")
@@ -135,6 +145,11 @@ impl Engine {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The engine's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the engine has printed so far.

@@ -16,6 +16,7 @@ mod http;
 mod http_answers;
 mod http_functions;
 mod http_limits;
+mod iii;
 mod observe;
 mod pubsub;
 mod queue;

@@ -34,7 +34,9 @@ pub(crate) fn all() -> Result<()> {
     if ready {
         report.stage("TypeScript", &typescript());
         report.stage("Python", &python_suite());
-        if report.stage("clients and examples", &clients()) {
+        if report.stage("clients and examples", &clients())
+            && report.stage("iii packages", &iii_packages())
+        {
             report.stage("Rust and end to end", &[rust()]);
         }
         report.stage("embedding worker", &embedding());
@@ -94,6 +96,43 @@ fn clients() -> Vec<Step> {
         ),
         step("examples/polyglot-sum/typescript", "npx tsc"),
     ]
+}
+
+/// The published iii packages of every generation that `tests/conformance/iii` plays.
+fn iii_packages() -> Vec<Step> {
+    let installed = root().join("target/xtask/conformance");
+    let suite = "tests/conformance/iii";
+    let mut steps = vec![step(
+        &format!("{suite}/node"),
+        "npm ci --no-audit --no-fund",
+    )];
+    for generation in ["11", "25"] {
+        let venv = installed.join(format!("python-{generation}"));
+        let python = venv.join("bin/python");
+        steps.push(step(".", &format!("python3 -m venv {}", venv.display())));
+        steps.push(step(
+            ".",
+            &format!(
+                "{} -m pip install --quiet --disable-pip-version-check -r {suite}/python/requirements-{generation}.txt",
+                python.display()
+            ),
+        ));
+    }
+    let python = installed.join("python-25/bin/python");
+    steps.push(step(
+        ".",
+        &format!(
+            "{} {suite}/python/unpack.py {}",
+            python.display(),
+            installed.display()
+        ),
+    ));
+    // Not a member of the workspace: the package brings two hundred crates of its own.
+    steps.push(
+        step(&format!("{suite}/rust"), "cargo build --locked --release")
+            .env("CARGO_TARGET_DIR", installed.join("rust-11")),
+    );
+    steps
 }
 
 /// In the environment that the end-to-end tests have had prepared.
