@@ -275,7 +275,7 @@ impl Connection {
         self,
         socket: WebSocketStream<TcpStream>,
         refusal: ErrorBody,
-        write: fn(&ErrorBody) -> Option<Message>,
+        write: fn(&ErrorBody) -> Message,
     ) {
         let mut hooks = Refuse(write);
         self.outbox.push_first(vec![Frame::Fault(refusal)]);
@@ -287,16 +287,16 @@ impl Connection {
     }
 }
 
-fn write_v2(refusal: &ErrorBody) -> Option<Message> {
-    let bytes = v2::encode(&Frame::Fault(refusal.clone())).ok()?;
-    Some(Message::Binary(bytes))
+fn write_v2(refusal: &ErrorBody) -> Message {
+    let bytes = v2::encode(&Frame::Fault(refusal.clone()));
+    Message::Binary(bytes.expect("an error without a call always has a form"))
 }
 
 /// The JSON dialect's word for "no".
-fn write_iii(refusal: &ErrorBody) -> Option<Message> {
+fn write_iii(refusal: &ErrorBody) -> Message {
     let error = serde_json::json!({ "code": "AUTH_ERROR", "message": refusal.message });
     let message = serde_json::json!({ "type": "error", "error": error });
-    Some(Message::Text(message.to_string().into()))
+    Message::Text(message.to_string().into())
 }
 
 /// Takes telemetry of SDKs that send it on a connection of its own; `None` forgets it.
@@ -317,14 +317,14 @@ impl Hooks for Swallow {
 }
 
 /// Writes a refusal in the dialect's words and hears nothing.
-struct Refuse(fn(&ErrorBody) -> Option<Message>);
+struct Refuse(fn(&ErrorBody) -> Message);
 
 impl Hooks for Refuse {
     fn received(&mut self, _: Message) {}
 
     fn encode(&mut self, frame: Frame) -> Option<Message> {
         match frame {
-            Frame::Fault(refusal) => (self.0)(&refusal),
+            Frame::Fault(refusal) => Some((self.0)(&refusal)),
             _ => None,
         }
     }

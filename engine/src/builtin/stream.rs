@@ -149,9 +149,9 @@ impl Shared {
     async fn get(self: Arc<Self>, bus: Bus, input: api::Item) -> Result<Option<Doc>, Error> {
         if self.has_provider("get", &input.stream_name) {
             let answer = provider::ask(&bus, "get", &input.stream_name, &input).await?;
-            return Ok((!answer.is_null())
+            return (!answer.is_null())
                 .then(|| provider::doc(&answer))
-                .transpose()?);
+                .transpose();
         }
         let place = input.place();
         self.items.check(&place)?;
@@ -181,8 +181,9 @@ impl Shared {
         Ok(api::All { stream, count })
     }
 
-    async fn send(self: Arc<Self>, bus: Bus, input: api::Send) -> Result<(), Error> {
-        let data = input.data.map_or_else(|| Doc::of(&Value::Null), Ok);
+    fn send(&self, bus: &Bus, input: &api::Send) -> Result<(), Error> {
+        let data = input.data.clone();
+        let data = data.map_or_else(|| Doc::of(&Value::Null), Ok);
         let data = data.map_err(|error| Error::caller(Code::InvalidInput, error.to_string()))?;
         let event = Happening::sent(
             &input.stream_name,
@@ -191,7 +192,7 @@ impl Shared {
             &input.kind,
             &data,
         )?;
-        self.publish(&bus, &event);
+        self.publish(bus, &event);
         Ok(())
     }
 
@@ -257,7 +258,10 @@ impl Worker for Stream {
         self.offer(to, api::LIST_ALL, "STREAM_LIST_ALL_ERROR", Shared::list_all)
             .describe("All streams and their groups")
             .idempotent();
-        self.offer(to, api::SEND, "STREAM_SEND_ERROR", Shared::send)
+        let send = |shared: Arc<Shared>, bus: Bus, input: api::Send| {
+            std::future::ready(shared.send(&bus, &input))
+        };
+        self.offer(to, api::SEND, "STREAM_SEND_ERROR", send)
             .describe("Tells everybody who follows a group something, and stores nothing");
         for (id, description) in api::TRIGGER_TYPES {
             let kind = TriggerTypeSpec {

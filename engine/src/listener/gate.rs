@@ -35,6 +35,11 @@ impl Gate {
         self.message_bytes_max
     }
 
+    /// Must everybody show the token?
+    pub(crate) fn wants_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Is this the token, or is none needed?
     pub(crate) fn admits(&self, token: Option<&str>) -> bool {
         match (&self.token, token) {

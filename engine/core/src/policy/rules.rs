@@ -202,12 +202,13 @@ impl Rules {
 /// What the middleware is told. The payload is put in as it is, unread.
 fn wrapped(call: &Call, action: &Value, context: &Value) -> Payload {
     let function = Value::from(&*call.function);
-    let mut text = format!(r#"{{"function_id":{function},"action":{action},"context":{context},"#);
-    if let Some(namespace) = &call.namespace {
-        text.push_str(&format!(r#""namespace":{},"#, Value::from(&**namespace)));
-    }
+    let namespace = call.namespace.as_deref();
+    let namespace = namespace.map(|name| format!(r#""namespace":{},"#, Value::from(name)));
+    let namespace = namespace.unwrap_or_default();
+    let text = format!(
+        r#"{{"function_id":{function},"action":{action},"context":{context},{namespace}"payload":"#
+    );
     let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(br#""payload":"#);
     bytes.extend_from_slice(call.payload.text());
     bytes.push(b'}');
     Payload::json(bytes)

@@ -26,11 +26,9 @@ impl Router {
         out: &mut Effects,
     ) {
         let reference = call.call.take();
-        let waiting = if call.delivery == Delivery::Void {
-            None
-        } else {
-            reference
-        };
+        let waiting = reference
+            .clone()
+            .filter(|_| call.delivery != Delivery::Void);
         let function = Arc::clone(&call.function);
         if let Err(error) = self.route(now, from, call, waiting.clone(), out) {
             if let Some(watcher) = self.watcher.get() {
@@ -45,7 +43,21 @@ impl Router {
                         outcome: Err(error),
                     },
                 }),
-                None => out.push(Effect::Event(Event::VoidCallFailed { function, error })),
+                None => {
+                    // Only a refusal is told to who wants no answer, if the call has a name.
+                    if let Some(call) = reference.filter(|_| error.code == Code::Forbidden) {
+                        let (function, outcome) = (Arc::clone(&function), Err(error.clone()));
+                        out.push(Effect::Send {
+                            to: from,
+                            frame: Frame::Reply {
+                                call,
+                                function,
+                                outcome,
+                            },
+                        });
+                    }
+                    out.push(Effect::Event(Event::VoidCallFailed { function, error }));
+                }
             }
         }
     }

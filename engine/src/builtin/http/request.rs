@@ -50,11 +50,13 @@ struct Whole<'a> {
 
 impl<'a> Told<'a> {
     /// `bytes` is the body as it came, where it was read; `body` what it says, where it is JSON.
+    /// `has_token`: the listener's token is in the headers.
     pub(super) fn new(
         parts: &'a Parts,
         matched: &'a Matched,
         bytes: Option<&Bytes>,
         body: Option<&'a RawValue>,
+        has_token: bool,
     ) -> Self {
         let route = &matched.route;
         let raw_body = bytes.filter(|_| route.raw_body);
@@ -63,7 +65,7 @@ impl<'a> Told<'a> {
             path: &route.path,
             path_params: &matched.params,
             query_params: query(parts.uri.query().unwrap_or_default()),
-            headers: headers(&parts.headers, route.auth),
+            headers: headers(&parts.headers, has_token && route.auth == Auth::Token),
             body,
             raw_body: raw_body.map(|bytes| STANDARD.encode(bytes)),
             trigger: Trigger {
@@ -103,10 +105,9 @@ fn query(text: &str) -> BTreeMap<String, String> {
 
 /// Lower-case names; repeated headers: the last one wins. On a route that wants the engine's token
 /// the headers that carry it stay here: a function has no use for that secret.
-fn headers(headers: &HeaderMap, auth: Auth) -> BTreeMap<&str, String> {
+fn headers(headers: &HeaderMap, has_token: bool) -> BTreeMap<&str, String> {
     let secret = |name: &HeaderName| {
-        auth == Auth::Token
-            && (*name == header::AUTHORIZATION || *name == "x-api-key" || *name == "api-key")
+        has_token && (*name == header::AUTHORIZATION || *name == "x-api-key" || *name == "api-key")
     };
     headers
         .iter()

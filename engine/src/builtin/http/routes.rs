@@ -118,6 +118,9 @@ impl Routes {
         table.unbind(&trigger.id);
         // Bindings of one route share its seats: a hanging function is not freed by binding again.
         if let Some((_, before)) = table.bound.get(&key).and_then(|bound| bound.last()) {
+            if before.path != route.path && before.function != route.function {
+                return Err(conflict(&route, before));
+            }
             route.share = Arc::clone(&before.share);
             if before.function != route.function {
                 tracing::info!(route = key, before = %before.function, now = %route.function, "a route has a new function");
@@ -258,6 +261,15 @@ fn decode(value: &str) -> String {
     percent_encoding::percent_decode_str(value)
         .decode_utf8()
         .map_or_else(|_| value.to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// Which of the two is meant cannot be told from a request.
+fn conflict(route: &Route, before: &Route) -> Error {
+    let message = format!(
+        "{} {} conflicts with already-registered route {}, which is bound to `{}`",
+        route.method, route.path, before.path, before.function
+    );
+    Error::caller(Code::Conflict, message)
 }
 
 fn invalid(message: String) -> Error {

@@ -165,7 +165,13 @@ impl Shared {
             Some(bytes) if request::says_json(&parts.headers) => self.parse(matched, bytes)?,
             _ => None,
         };
-        let told = Told::new(parts, matched, bytes.as_ref(), json);
+        let told = Told::new(
+            parts,
+            matched,
+            bytes.as_ref(),
+            json,
+            self.door.wants_token(),
+        );
         stage.is(Stage::MIDDLEWARE);
         if let Some(response) = self.ask_middleware(&bus, matched, &told, deadline).await? {
             return Ok(response);

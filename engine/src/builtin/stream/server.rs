@@ -14,7 +14,7 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
-        Message, Utf8Bytes,
+        Message,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -292,7 +292,7 @@ impl Client {
         let item = visit.id.as_deref();
         let told = feed::told(&visit.stream_name, &visit.group_id, item, kind, data);
         match told {
-            Ok(text) => self.say(Message::Text(Utf8Bytes::from(text))).await,
+            Ok(text) => self.say(Message::Text(text)).await,
             Err(error) => {
                 tracing::error!(%error, "an event has no JSON form");
                 true
