@@ -129,8 +129,18 @@ async fn telemetry_as_frames() -> Result<()> {
         let metrics = json!({ "resourceMetrics": [{ "resource": { "attributes": [] }, "scopeMetrics": [{ "scope": { "name": "iii" }, "metrics": [point("iii.worker.memory.rss", 4096), point("iii.worker.uptime_seconds", 5)] }] }] });
         worker.say_raw(frame("MTRC", &metrics)).await?;
         let own = worker.id().to_owned();
-        let list = worker.call("engine::workers::list", json!({ "worker_id": own })).await?;
-        ensure!(list["result"]["workers"][0]["latest_metrics"].is_object(), "{list}");
+        // Telemetry is taken in beside the calls.
+        eventually("the gauges", || {
+            let (url, own) = (url.clone(), own.clone());
+            async move {
+                let mut asking = Worker::connect(&url).await.ok()?;
+                let input = json!({ "worker_id": own });
+                let list = asking.call("engine::workers::list", input).await.ok()?;
+                let metrics = &list["result"]["workers"][0]["latest_metrics"];
+                metrics.is_object().then_some(())
+            }
+        })
+        .await?;
         let all = worker.call("engine::metrics::list", json!({})).await?;
         ensure!(all["result"]["sdk_metrics"].is_array(), "{all}");
         Ok(())

@@ -272,10 +272,10 @@ def own_stream(connect, settle, run, http, url):
         async def set(self, input):
             old = items.get((input.group_id, input.item_id))
             items[input.group_id, input.item_id] = input.data
-            return {"old_value": old, "new_value": input.data}
+            return sdk.StreamSetResult(old_value=old, new_value=input.data)
 
         async def delete(self, input):
-            return {"old_value": items.pop((input.group_id, input.item_id), None)}
+            return sdk.StreamDeleteResult(old_value=items.pop((input.group_id, input.item_id), None))
 
         async def list(self, input):
             return [value for (group, _), value in items.items() if group == input.group_id]

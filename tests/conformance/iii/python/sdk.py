@@ -9,6 +9,7 @@ try:
     from iii.helpers import create_channel_async, create_stream
     from iii_helpers.http import HttpInvocationConfig, http
     from iii_helpers.observability import Logger, ReconnectionConfig
+    from iii_helpers.stream import StreamDeleteResult, StreamSetResult
     from iii.errors import InvocationError
     from iii.trigger import TriggerHandler
 
@@ -19,6 +20,7 @@ try:
 except ImportError:
     from iii import HttpInvocationConfig, Logger, ReconnectionConfig, TriggerHandler, http
     from iii import IIIInvocationError as InvocationError
+    from iii.stream import StreamDeleteResult, StreamSetResult
 
     GENERATION = "11"
     ABILITIES = {"g11", "shared-functions"}
@@ -38,6 +40,8 @@ __all__ = [
     "InvocationError",
     "Logger",
     "ReconnectionConfig",
+    "StreamDeleteResult",
+    "StreamSetResult",
     "TriggerAction",
     "TriggerHandler",
     "create_channel_async",
