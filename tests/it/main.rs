@@ -16,6 +16,10 @@ mod http;
 mod http_answers;
 mod http_functions;
 mod http_limits;
+#[allow(
+    clippy::large_futures,
+    reason = "a check holds its whole scenario, and runs once"
+)]
 mod iii;
 mod observe;
 mod pubsub;

@@ -53,7 +53,9 @@ fn line(event: &Value) -> String {
                 (_, Value::Array(many)) => many.iter().map(plain).collect::<Vec<_>>().join(","),
                 (_, value) => plain(value),
             };
-            text.push_str(&format!(" {}{value}", styled(DIM, format!("{key}="))));
+            text.push(' ');
+            text.push_str(&styled(DIM, format!("{key}=")));
+            text.push_str(&value);
         }
     }
     text
