@@ -204,7 +204,7 @@ async fn telemetry_frames_are_read_on_both_sockets() -> Result<()> {
         .iter()
         .map(|log| &log["body"])
         .collect();
-    bodies.sort_by_key(|body| body.to_string());
+    bodies.sort_by_key(ToString::to_string);
     assert_eq!(bodies, ["from otel", "from the bus"]);
     let logs = result(
         &mut client,

@@ -183,7 +183,7 @@ fn differences_are_told_part_by_part() {
     };
     use How::{Added, Changed, Removed};
     check("", "# remark\nqueue: {}\n", &[("queue", Changed)]);
-    check("queue: { a: 1 }", "queue:\n  a: 1\n", &[]);
+    check("queue: { topics_max: 1 }", "queue:\n  topics_max: 1\n", &[]);
     check("", "state: { key_bytes_max: 5 }", &[("state", Changed)]);
     check("", "bridge: { url: ws://a }", &[("bridge", Added)]);
     check(

@@ -366,10 +366,19 @@ mod tests {
         bind("t1", "f", "/x/:a");
         bind("t2", "f", "/x/:b");
         is("f", "b");
-        bind("t3", "g", "x/:c");
-        is("g", "c");
+        bind("t3", "g", "x/:b");
+        is("g", "b");
         routes.unbind("t2");
-        is("g", "c");
+        is("g", "b");
+        // Another function under other names: nobody could tell which is meant.
+        let other = trigger("t4", "h", json!({ "api_path": "/x/:c" }));
+        let refused = routes.bind(&other).expect_err("a conflict");
+        assert!(
+            refused
+                .message
+                .contains("conflicts with already-registered route")
+        );
+        is("g", "b");
         routes.unbind("t3");
         is("f", "a");
         // The same trigger elsewhere: its old route goes.

@@ -151,7 +151,7 @@ mod tests {
                 rules: vec![
                     rule(Some("orders::*"), Some("other"), 0.0),
                     rule(Some("orders::*"), None, 1.0),
-                    rule(Some("noise::*"), Some("iii"), 0.0),
+                    rule(Some("noise::*"), Some("agentos"), 0.0),
                 ],
                 ..Sampling::default()
             }),

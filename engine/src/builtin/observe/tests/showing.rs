@@ -29,7 +29,7 @@ async fn nested_calls_make_one_tree() {
         .await;
     assert_eq!(failed["spans"][0]["name"], "call test::outer");
     assert_eq!(failed["spans"][0]["status_description"], "no luck");
-    assert_eq!(failed["spans"][0]["service_name"], "iii");
+    assert_eq!(failed["spans"][0]["service_name"], "agentos");
     let tree = rig
         .call(
             "engine::traces::tree",
