@@ -149,7 +149,7 @@ pub async fn start(
     let http_config = http::Config {
         body_bytes_max: settings.http.body_bytes_max,
         timeout_ms: u64::try_from(settings.http.timeout.as_millis())?,
-        ..settings.modules.http()
+        ..settings.modules.http()?
     };
     let processes = Arc::new(std::sync::OnceLock::new());
     let around = http::Surroundings {

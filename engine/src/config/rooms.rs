@@ -141,29 +141,14 @@ impl Modules {
         }
     }
 
-    /// What iii's files say beside limits and times; ours leave it at the defaults.
-    pub fn http(&self) -> http::Config {
-        let Modules::Iii(modules) = self else {
-            return http::Config::default();
-        };
-        let Some(written) = &modules.http else {
-            return http::Config::default();
-        };
-        let cors = written.cors.as_ref().map(|cors| http::Cors {
-            allowed_origins: cors.allowed_origins.clone(),
-            allowed_methods: cors.allowed_methods.clone(),
-        });
-        let middleware = written.middleware.iter().map(|asked| http::Middleware {
-            function_id: asked.function_id.as_str().into(),
-            phase: http::Phase::PreHandler,
-            priority: asked.priority,
-        });
-        http::Config {
-            requests_max: usize::try_from(written.concurrency_request_limit).unwrap_or(usize::MAX),
-            // Without a block these files let every page in.
-            cors: Some(cors.unwrap_or_default()),
-            middleware: middleware.collect(),
-            ..http::Config::default()
+    /// Everything but the largest body and the longest wait, which belong to the listener.
+    ///
+    /// # Errors
+    /// The first key of the section that does not fit.
+    pub fn http(&self) -> Result<http::Config, Error> {
+        match self {
+            Modules::Native(sections) => sections.of(Module::Http).read(),
+            Modules::Iii(modules) => Ok(modules.http.as_ref().map(Into::into).unwrap_or_default()),
         }
     }
 
@@ -207,6 +192,7 @@ impl Modules {
     pub(super) fn check(&self) -> Result<(), Error> {
         self.state()?;
         self.configuration()?;
+        self.http()?;
         self.cron()?;
         self.stream()?;
         self.http_functions()?;
@@ -225,6 +211,27 @@ impl From<&iii::State> for state::Config {
             value_bytes_max: value_bytes_max.unwrap_or(own.value_bytes_max),
             triggers_enabled: asked.triggers_enabled,
             ..own
+        }
+    }
+}
+
+impl From<&iii::Http> for http::Config {
+    fn from(asked: &iii::Http) -> Self {
+        let cors = asked.cors.as_ref().map(|cors| http::Cors {
+            allowed_origins: cors.allowed_origins.clone(),
+            allowed_methods: cors.allowed_methods.clone(),
+        });
+        let middleware = asked.middleware.iter().map(|asked| http::Middleware {
+            function_id: asked.function_id.as_str().into(),
+            phase: http::Phase::PreHandler,
+            priority: asked.priority,
+        });
+        http::Config {
+            requests_max: usize::try_from(asked.concurrency_request_limit).unwrap_or(usize::MAX),
+            // Without a block these files let every page in.
+            cors: Some(cors.unwrap_or_default()),
+            middleware: middleware.collect(),
+            ..http::Config::default()
         }
     }
 }

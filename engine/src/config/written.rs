@@ -29,6 +29,8 @@ pub(super) struct Written {
     // The built-ins' own sections, likewise; see [`super::Modules`].
     #[serde(rename = "state")]
     pub(super) _state: IgnoredAny,
+    #[serde(rename = "http")]
+    pub(super) _http: IgnoredAny,
     #[serde(rename = "queue")]
     pub(super) _queue: IgnoredAny,
     #[serde(rename = "stream")]
@@ -62,6 +64,7 @@ impl Default for Written {
             _llm: IgnoredAny,
             _memory: IgnoredAny,
             _state: IgnoredAny,
+            _http: IgnoredAny,
             _queue: IgnoredAny,
             _stream: IgnoredAny,
             _pubsub: IgnoredAny,
