@@ -10,7 +10,7 @@ use std::{
 
 use agentos_core::{SessionSpec, policy::Trust};
 use agentos_protocol::{
-    Code, ErrorBody, Frame, Hello, Payload, SessionId, Welcome,
+    CallRef, Code, ErrorBody, Frame, Hello, Payload, SessionId, Welcome,
     codec::{Message, iii},
 };
 use agentos_wire::{Ended, Hooks, Outbox};
@@ -48,6 +48,8 @@ pub(crate) struct Iii {
     codec: iii::Codec,
     session: SessionId,
     hold: Hold,
+    /// Its listener gave it rules.
+    is_limited: bool,
     /// Nothing is held, nor will be.
     open: bool,
     /// Messages above this size would end the worker's connection.
@@ -64,6 +66,7 @@ impl Iii {
             grace,
             telemetry,
         } = shared;
+        let is_limited = guest.is_some();
         let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
         let opened = bus.open(
             Arc::new(JsonWay(SocketWay(Arc::clone(&outbox)))),
@@ -90,6 +93,7 @@ impl Iii {
             codec,
             session: opened.id,
             hold: Hold::new(way, grace),
+            is_limited,
             open: grace.is_zero(),
             bytes_max: BYTES_MAX,
             telemetry,
@@ -97,7 +101,14 @@ impl Iii {
         }
     }
 
-    fn take(&mut self, frame: Frame) {
+    fn take(&mut self, mut frame: Frame) {
+        // A refusal is told even to who wants no answer, under a name of the engine's.
+        if let Frame::Call(call) = &mut frame
+            && self.is_limited
+            && call.call.is_none()
+        {
+            call.call = Some(CallRef::Uuid(uuid::Uuid::new_v4()));
+        }
         if self.open {
             self.hold.pass(frame);
         } else {
@@ -105,7 +116,7 @@ impl Iii {
         }
     }
 
-    fn identify(&mut self, hello: Hello, call: Option<agentos_protocol::CallRef>) {
+    fn identify(&mut self, hello: Hello, call: Option<CallRef>) {
         let takes_large = hello
             .features
             .iter()

@@ -181,7 +181,7 @@ async fn triggers_as_frames() -> Result<()> {
                 .say(bind(
                     "co-2",
                     "http",
-                    "co::f",
+                    "co::g",
                     json!({ "api_path": "co/:user/:list" }),
                 ))
                 .await?;
