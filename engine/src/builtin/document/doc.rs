@@ -39,6 +39,14 @@ impl Doc {
     }
 }
 
+/// JSON `null`.
+impl Default for Doc {
+    fn default() -> Doc {
+        let null: Box<RawValue> = RawValue::NULL.to_owned();
+        Doc(null.into())
+    }
+}
+
 impl PartialEq for Doc {
     fn eq(&self, other: &Doc) -> bool {
         self.text() == other.text()
