@@ -152,7 +152,11 @@ async fn whoever_joins_while_items_change_ends_up_with_what_is_there() -> Result
                 break;
             }
             let at: usize = id.context("items have ids")?.parse()?;
-            assert_eq!(round(&event["data"]), known[at] + 1, "none lost, none twice");
+            assert_eq!(
+                round(&event["data"]),
+                known[at] + 1,
+                "none lost, none twice"
+            );
             known[at] += 1;
             heard_live += 1;
         }
@@ -169,7 +173,10 @@ async fn events_of_an_item_come_in_the_order_of_its_writes() -> Result<()> {
     let worker = engine.worker("writer").await?;
     let mut watcher = Watcher::connect(&engine).await?;
     watcher.join("s-1", Some("n")).await?;
-    assert_eq!(watcher.event().await?.1, json!({ "type": "sync", "data": null }));
+    assert_eq!(
+        watcher.event().await?.1,
+        json!({ "type": "sync", "data": null })
+    );
     let ops = json!([{ "type": "increment", "path": "", "by": 1 }]);
     let update = json!({ "stream_name": "s", "group_id": "g", "item_id": "n", "ops": ops });
     let writes = (0..WRITES).map(|_| worker.trigger::<Value>("stream::update", &update));
@@ -252,12 +259,14 @@ async fn the_authentication_function_says_who_a_client_is() -> Result<()> {
     assert_eq!(early.hear().await?, Err(Some(1008)), "nobody can say yet");
 
     let worker = engine.worker("guard").await?;
-    let mut asked = offer(&worker, "guard::auth", |visitor| {
-        match visitor["query_params"]["user"][0].as_str() {
+    let mut asked = offer(
+        &worker,
+        "guard::auth",
+        |visitor| match visitor["query_params"]["user"][0].as_str() {
             Some("mallory") => Err(Error::worker(Code::Failed, "not you")),
             user => Ok(json!({ "context": { "user": user } })),
-        }
-    })
+        },
+    )
     .await?;
     let mut joined = offer(&worker, "guard::join", |visit| {
         Ok(json!({ "unauthorized": visit["id"] == "secret" }))
@@ -279,7 +288,10 @@ async fn the_authentication_function_says_who_a_client_is() -> Result<()> {
     ann.join("s-2", None).await?;
     assert_eq!(ann.kind().await?, "sync");
     let visitor = next(&mut asked).await?;
-    assert_eq!((&visitor["path"], &visitor["query_params"]["user"]), (&json!("/"), &json!(["ann"])));
+    assert_eq!(
+        (&visitor["path"], &visitor["query_params"]["user"]),
+        (&json!("/"), &json!(["ann"]))
+    );
     assert!(visitor["headers"]["host"].is_string(), "{visitor}");
     let address: std::net::SocketAddr = serde_json::from_value(visitor["addr"].clone())?;
     assert!(address.ip().is_loopback());
@@ -298,7 +310,10 @@ async fn the_authentication_function_says_who_a_client_is() -> Result<()> {
     assert_eq!(next(&mut left).await?, visit("s-2", json!("i")));
     ann.join("s-3", None).await?;
     ann.join("s-4", None).await?;
-    assert_eq!((ann.kind().await?, ann.kind().await?), ("sync".into(), "sync".into()));
+    assert_eq!(
+        (ann.kind().await?, ann.kind().await?),
+        ("sync".into(), "sync".into())
+    );
     drop(ann);
     let mut gone = [next(&mut left).await?, next(&mut left).await?];
     gone.sort_by_key(|visit| visit["subscription_id"].to_string());
@@ -331,7 +346,10 @@ async fn a_slow_or_failing_guard_lets_nobody_in_and_nobody_wait() -> Result<()> 
     assert_eq!(open.kind().await?, "create");
     open.join("s-4", Some("hangs else")).await?;
     let (id, event) = open.event().await?;
-    assert_eq!((id.as_deref(), &event["type"]), (Some("hangs else"), &json!("sync")));
+    assert_eq!(
+        (id.as_deref(), &event["type"]),
+        (Some("hangs else"), &json!("sync"))
+    );
     set(&worker, "fails", json!(1)).await?;
     set(&worker, "last", json!(1)).await?;
     for expect in ["fails", "last"] {
@@ -361,7 +379,9 @@ async fn bounds() -> Result<()> {
 
     two.say(&json!({ "type": "x".repeat(2000) })).await?;
     assert_eq!(two.hear().await?, Err(Some(1009)));
-    let mut three = Watcher::connect(&engine).await.context("there is room again")?;
+    let mut three = Watcher::connect(&engine)
+        .await
+        .context("there is room again")?;
 
     // One that answers pings stays; one that does not is gone, and its room is free.
     let one_stays = async {
@@ -396,8 +416,13 @@ async fn a_port_that_is_taken_is_told() -> Result<()> {
     let config = format!("listen: {{ stream: {{ port: {port} }} }}\n");
     let arguments = ["--no-workers", "--http-port", "0", "--bus-port", "0"];
     let folder = tempfile::tempdir()?;
-    let error = Engine::start_as(folder, &config, &arguments, &[]).await.err();
+    let error = Engine::start_as(folder, &config, &arguments, &[])
+        .await
+        .err();
     let error = error.context("it cannot start")?.to_string();
-    assert!(error.contains("listen.stream.port") && error.contains(&port), "{error}");
+    assert!(
+        error.contains("listen.stream.port") && error.contains(&port),
+        "{error}"
+    );
     Ok(())
 }

@@ -41,6 +41,12 @@ impl<K: Eq + Hash, J> Lanes<K, J> {
             per_key_max,
         }
     }
+
+    /// Keys for which there are jobs that wait, or that are not all done.
+    pub(super) fn busy<T>(&self, mut pick: impl FnMut(&K) -> Option<T>) -> Vec<T> {
+        let lanes = self.waiting.iter();
+        lanes.filter_map(|lane| pick(lane.key())).collect()
+    }
 }
 
 /// Puts `job` at the end of its key's lane.

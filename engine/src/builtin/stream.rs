@@ -248,6 +248,7 @@ impl Worker for Stream {
             config: self.config.clone(),
             events: Arc::clone(&self.events),
             reads: Arc::clone(&self.reads),
+            writes: Arc::clone(&self.writes),
             joins: Arc::clone(&self.joins),
             leaves: Arc::clone(&self.leaves),
         });

@@ -15,6 +15,7 @@ use super::{
     reads::Reads,
     subscription::{Seen, Subscription},
     visits::Visits,
+    writes::Writes,
 };
 use crate::builtin::document::Doc;
 
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) events: Arc<Events>,
     pub(super) reads: Arc<Reads>,
+    pub(super) writes: Arc<Writes>,
     pub(super) joins: Arc<Visits>,
     pub(super) leaves: Arc<Visits>,
 }
@@ -93,7 +95,8 @@ impl Client {
             }
         };
         self.mailbox.room().await;
-        subscription.go_live(sync, &seen);
+        let writes = &self.shared.writes;
+        subscription.go_live(sync, seen, || writes.under_way(subscription.place()));
     }
 
     /// May the client have what it wishes?

@@ -111,7 +111,7 @@ mod tests {
             id: item.map(str::to_owned),
         };
         let subscription = Arc::new(Subscription::new(wish, Arc::clone(&mailbox), 10));
-        subscription.go_live(None, &Seen::new());
+        subscription.go_live(None, Seen::new(), Vec::new);
         hub.add(&subscription);
         (subscription, mailbox)
     }

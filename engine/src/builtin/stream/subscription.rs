@@ -25,7 +25,8 @@ pub(super) struct Subscription {
 enum Inbox {
     /// The client does not know yet how things are.
     Held(VecDeque<Arc<Event>>),
-    Live,
+    /// It does. What it has seen of some items is told only now, and must not be told again.
+    Live(Seen),
 }
 
 impl Subscription {
@@ -45,27 +46,43 @@ impl Subscription {
 
     pub(super) fn deliver(&self, event: &Arc<Event>) {
         match &mut *self.inbox.lock() {
-            Inbox::Live => self.mailbox.push(event.text.clone()),
             Inbox::Held(events) => {
                 if events.len() == self.held_max {
                     events.pop_front();
                 }
                 events.push_back(Arc::clone(event));
             }
+            Inbox::Live(late) if is_news(event, late) => {
+                if let (Some(item), false) = (&event.item, late.is_empty()) {
+                    late.remove(item);
+                }
+                self.mailbox.push(event.text.clone());
+            }
+            Inbox::Live(_) => {}
         }
     }
 
-    /// Shows the client how things were when it had `seen`, then everything since.
-    pub(super) fn go_live(&self, sync: Option<Utf8Bytes>, seen: &Seen) {
+    /// Shows the client how things were when it had `seen`, then everything since. `under_way`
+    /// says which items were perhaps seen before they were told.
+    pub(super) fn go_live(
+        &self,
+        sync: Option<Utf8Bytes>,
+        mut seen: Seen,
+        under_way: impl FnOnce() -> Vec<String>,
+    ) {
         let mut inbox = self.inbox.lock();
         if let Some(sync) = sync {
             self.mailbox.keep(sync);
         }
-        if let Inbox::Held(events) = std::mem::replace(&mut *inbox, Inbox::Live) {
-            for event in events.iter().filter(|event| is_news(event, seen)) {
+        if let Inbox::Held(events) = &*inbox {
+            for event in events.iter().filter(|event| is_news(event, &seen)) {
                 self.mailbox.push(event.text.clone());
             }
         }
+        // Asked while nothing can be delivered: what is no longer under way was held.
+        let late = under_way().into_iter();
+        let late = late.filter_map(|item| seen.remove_entry(&item));
+        *inbox = Inbox::Live(late.collect());
     }
 }
 
@@ -121,9 +138,15 @@ mod tests {
         }
         assert!(mailbox.take().is_none());
         let seen = Seen::from([("a".into(), 3), ("b".into(), 4)]);
-        subscription.go_live(Some("sync".into()), &seen);
-        subscription.deliver(&event("a", 7));
-        assert_eq!(drain(&mailbox), ["sync", "a 5", "c 6", "a 7"]);
+        subscription.go_live(Some("sync".into()), seen, || vec!["b".into()]);
+        // What was seen of it is told only now.
+        subscription.deliver(&event("b", 4));
+        for version in [7, 8] {
+            subscription.deliver(&event("b", version));
+        }
+        subscription.deliver(&event("a", 9));
+        let expect = ["sync", "a 5", "c 6", "b 7", "b 8", "a 9"];
+        assert_eq!(drain(&mailbox), expect);
     }
 
     #[test]
@@ -132,58 +155,91 @@ mod tests {
         for version in 1..=3 {
             subscription.deliver(&event("a", version));
         }
-        subscription.go_live(None, &Seen::new());
+        subscription.go_live(None, Seen::new(), Vec::new);
         assert_eq!(drain(&mailbox), ["a 2", "a 3"]);
+    }
+
+    /// What happens to the items, one after the other.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// An item is written, or deleted; whoever reads it now sees it.
+        Commit { item: u8, deletes: bool },
+        /// The oldest write of an item that was not told yet is told.
+        Tell { item: u8 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..3_u8, any::<bool>()).prop_map(|(item, deletes)| Step::Commit { item, deletes }),
+            (0..3_u8).prop_map(|item| Step::Tell { item }),
+        ]
+    }
+
+    /// Versions of deletions are odd.
+    fn is_there(version: Version) -> bool {
+        version.is_multiple_of(2)
     }
 
     proptest! {
         /// Whenever one joins, and whenever it is shown how things are, it ends up knowing how
-        /// they are, and never goes back in time.
+        /// they are, and never goes back in time or hears what it knows.
         #[test]
         fn who_joins_ends_up_with_what_is_there(
-            writes in prop::collection::vec((0..3_u8, any::<bool>()), 0..40),
-            times in (0..40_usize, 0..40_usize, 0..40_usize),
+            steps in prop::collection::vec(step(), 0..60),
+            times in prop::array::uniform3(0..60_usize),
         ) {
             let (subscription, mailbox) = subscription(1000);
-            let mut times = [times.0, times.1, times.2];
+            let mut times = times;
             times.sort_unstable();
             let [joined, read, shown] = times;
             let mut truth: BTreeMap<String, Version> = BTreeMap::new();
             let mut known: BTreeMap<String, Version> = BTreeMap::new();
+            let mut untold: BTreeMap<String, VecDeque<Version>> = BTreeMap::new();
             let mut seen = Seen::new();
-            let hear = |known: &mut BTreeMap<String, Version>| {
-                for text in drain(&mailbox) {
-                    let mut words = text.split(' ');
-                    let item = words.next().unwrap().to_owned();
-                    let version: Version = words.next().unwrap().parse().unwrap();
-                    assert!(known.get(&item).is_none_or(|before| *before < version), "{text} is late");
-                    known.insert(item, version);
+            for number in 0..=steps.len().max(shown) {
+                if number == read {
+                    let there = truth.iter().filter(|(_, version)| is_there(**version));
+                    seen = there.map(|(item, version)| (item.clone(), *version)).collect();
                 }
-            };
-            for step in 0..=writes.len().max(shown) {
-                if step == read {
-                    // Odd versions are of deletions.
-                    seen = truth.iter().filter(|(_, version)| *version % 2 == 0)
-                        .map(|(item, version)| (item.clone(), *version)).collect();
-                }
-                if step == shown {
+                if number == shown {
                     known.extend(seen.clone());
-                    subscription.go_live(None, &seen);
-                    hear(&mut known);
+                    let under_way = untold.iter().filter(|(_, versions)| !versions.is_empty());
+                    let under_way = under_way.map(|(item, _)| item.clone()).collect();
+                    subscription.go_live(None, seen.clone(), || under_way);
                 }
-                if let Some((item, deletes)) = writes.get(step) {
-                    let version = 2 * (step as Version + 1) + Version::from(*deletes);
-                    truth.insert(item.to_string(), version);
-                    if step >= joined {
-                        subscription.deliver(&event(&item.to_string(), version));
+                let tell = |item: &str, untold: &mut VecDeque<Version>| {
+                    if let Some(version) = untold.pop_front()
+                        && number >= joined
+                    {
+                        subscription.deliver(&event(item, version));
+                    }
+                };
+                match steps.get(number) {
+                    None => for (item, untold) in &mut untold {
+                        while !untold.is_empty() {
+                            tell(item, untold);
+                        }
+                    },
+                    Some(Step::Commit { item, deletes }) => {
+                        let version = 2 * (number as Version + 1) + Version::from(*deletes);
+                        truth.insert(item.to_string(), version);
+                        untold.entry(item.to_string()).or_default().push_back(version);
+                    }
+                    Some(Step::Tell { item }) => {
+                        let item = item.to_string();
+                        tell(&item, untold.entry(item.clone()).or_default());
                     }
                 }
+                for text in drain(&mailbox) {
+                    let (item, version) = text.split_once(' ').unwrap();
+                    let version = version.parse().unwrap();
+                    let before = known.insert(item.to_owned(), version);
+                    prop_assert!(before.is_none_or(|before| before < version), "{} is late", text);
+                }
             }
-            hear(&mut known);
-            let there = |map: BTreeMap<String, Version>| {
-                map.into_iter().filter(|(_, version)| version % 2 == 0).collect::<Vec<_>>()
-            };
-            prop_assert_eq!(there(known), there(truth));
+            known.retain(|_, version| is_there(*version));
+            truth.retain(|_, version| is_there(*version));
+            prop_assert_eq!(known, truth);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     events::{Events, Happening},
     plan::Plan,
     providers::{Provider, Providers},
-    row::{self, Address, ITEMS},
+    row::{self, Address, ITEMS, Place},
 };
 use crate::{
     builtin::{
@@ -122,6 +122,16 @@ impl Writes {
         lanes::enqueue(self, address, job)?;
         let gone = || Error::engine(Code::Internal, "the write was given up");
         outcome.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Items of a group whose writes are under way: perhaps they can be read already, and are told
+    /// later.
+    pub(super) fn under_way(&self, group: Place<'_>) -> Vec<String> {
+        self.lanes.busy(|address| {
+            let place = address.place();
+            let is_in = (place.stream, place.group) == (group.stream, group.group);
+            is_in.then(|| address.item().to_owned())
+        })
     }
 
     fn keeper(&self, stream: &str, change: &Change) -> Keeper {
