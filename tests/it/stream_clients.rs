@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use crate::harness::{Engine, PATIENCE};
+use crate::harness::{Engine, PATIENCE, eventually};
 
 /// A client of streams.
 struct Watcher(WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>);
@@ -379,20 +379,13 @@ async fn bounds() -> Result<()> {
 
     two.say(&json!({ "type": "x".repeat(2000) })).await?;
     assert_eq!(two.hear().await?, Err(Some(1009)));
-    let mut three = Watcher::connect(&engine)
-        .await
-        .context("there is room again")?;
+    let room = || async { Watcher::connect(&engine).await.ok() };
+    let mut three = eventually("room after one was sent away", room).await?;
 
     // One that answers pings stays; one that does not is gone, and its room is free.
-    let one_stays = async {
-        let waited = tokio::time::timeout(Duration::from_millis(1500), one.hear()).await;
-        assert!(waited.is_err(), "{waited:?}");
-    };
-    one_stays.await;
-    let four = crate::harness::eventually("room after silence", || async {
-        Watcher::connect(&engine).await.ok()
-    });
-    four.await?;
+    let waited = tokio::time::timeout(Duration::from_millis(1500), one.hear()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    eventually("room after silence", room).await?;
     assert!(three.hear().await?.is_err());
     Ok(())
 }

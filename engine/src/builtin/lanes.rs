@@ -118,6 +118,6 @@ impl<W: Work> Lane<W> {
         };
         let later = lane.iter().skip(1).take(TOGETHER_MAX - 1);
         let more = later.take_while(|next| W::together(first, next)).count();
-        lane.drain(..1 + more).collect()
+        lane.drain(..=more).collect()
     }
 }

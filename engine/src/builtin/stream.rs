@@ -164,14 +164,14 @@ impl Stream {
         self.reads.list_all().await
     }
 
-    async fn send(self: Arc<Self>, bus: Bus, input: api::Sending) -> Result<(), Error> {
+    fn send(&self, bus: &Bus, input: &api::Sending) -> Result<(), Error> {
         let place = Place {
             stream: &input.stream_name,
             group: &input.group_id,
             item: input.id.as_deref(),
         };
         place.check(&self.config)?;
-        let data = input.data.unwrap_or_default();
+        let data = input.data.clone().unwrap_or_default();
         let (bytes, bytes_max) = (data.text().len(), self.config.value_bytes_max);
         if bytes > bytes_max {
             return Err(error::value_too_large(bytes, bytes_max));
@@ -185,7 +185,7 @@ impl Stream {
             body: Body::Event { event },
             version: None,
         };
-        self.events.publish(&bus, &happening);
+        self.events.publish(bus, &happening);
         Ok(())
     }
 
@@ -216,7 +216,10 @@ impl Worker for Stream {
         self.offer(to, api::LIST_ALL, "STREAM_LIST_ALL_ERROR", Self::list_all)
             .describe("All streams and their groups")
             .idempotent();
-        self.offer(to, api::SEND, "STREAM_SEND_ERROR", Self::send)
+        let send = |stream: Arc<Self>, bus: Bus, input: api::Sending| {
+            std::future::ready(stream.send(&bus, &input))
+        };
+        self.offer(to, api::SEND, "STREAM_SEND_ERROR", send)
             .describe("Tells who watches a group, or an item, and stores nothing");
 
         let changes = trigger_type(
