@@ -24,10 +24,6 @@ impl Doc {
         serde_json::value::to_raw_value(value).map(|raw| Doc(raw.into()))
     }
 
-    pub fn raw(&self) -> &RawValue {
-        &self.0
-    }
-
     pub fn text(&self) -> &str {
         self.0.get()
     }

@@ -41,8 +41,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             auth_function: None,
-            name_bytes_max: 512,
-            item_id_bytes_max: 2048,
+            name_bytes_max: 4096,
+            item_id_bytes_max: 4096,
             value_bytes_max: 16 << 20,
             // The largest message of the bus is 64 MiB.
             list_bytes_max: 48 << 20,

@@ -170,6 +170,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Against the plain idea: all that was pushed, less the oldest events.
         #[test]
         fn what_is_left_is_the_newest_in_order(max in 1..6_usize, actions in prop::collection::vec(0..4_u8, 0..60)) {

@@ -168,6 +168,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn addresses_are_read_as_they_were_made(stream in "[^\0]{0,9}", group in "[^\0]{0,9}", item in ".{0,9}") {
             let address = Address::new(&stream, &group, &item, &Config::default()).unwrap();

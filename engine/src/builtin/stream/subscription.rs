@@ -181,6 +181,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Whenever one joins, and whenever it is shown how things are, it ends up knowing how
         /// they are, and never goes back in time or hears what it knows.
         #[test]
