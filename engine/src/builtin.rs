@@ -10,6 +10,7 @@ pub mod exec;
 pub mod firing;
 pub mod http;
 pub mod http_functions;
+mod lanes;
 pub mod observe;
 pub mod pubsub;
 pub mod queue;

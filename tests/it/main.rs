@@ -26,4 +26,5 @@ mod pubsub;
 mod queue;
 mod raw;
 mod stream;
+mod stream_clients;
 mod supervised;

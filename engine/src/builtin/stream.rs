@@ -1,60 +1,82 @@
-//! The functions `stream::*`: items in groups of streams, and who follows them live.
+//! Streams: items in groups that functions write and clients watch, over WebSocket.
 //!
-//! This file is the rim: decode, call the thinking, encode. Items are in `items`, who follows in
-//! `feed`, triggers in `triggers`, the listener of port 3112 in `server`.
+//! This file is the rim of the functions `stream::*`: decode, call the thinking, encode. Deciding is
+//! in `change` and `plan`, order and commits in `writes`, looking up in `reads`; who hears what is in
+//! `events`, and how clients come in and are served in `listener`, `connection` and `client`.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use agentos_sdk::{
-    Bus, Code, Context, Error, Registrar, Stop, TriggerTypeSpec, Worker, async_trait,
+    Bus, Context, Error, FunctionBuilder, Registrar, Stop, TriggerTypeSpec, Worker, async_trait,
 };
 use parking_lot::Mutex;
-use schemars::{JsonSchema, schema_for};
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use tokio::net::TcpListener;
 
-pub mod api;
+use crate::{builtin::document::Doc, listener::Gate, storage::Storage};
+
+mod api;
+mod change;
+mod client;
 mod config;
-mod feed;
-mod items;
-mod provider;
-mod server;
+mod connection;
+mod error;
+mod events;
+mod frame;
+mod hub;
+mod listener;
+mod mailbox;
+mod plan;
+mod providers;
+mod reads;
+mod row;
+mod subscription;
+#[cfg(test)]
+mod tests;
 mod triggers;
+mod visits;
+mod writes;
 
 pub use config::Config;
+pub(crate) use providers::Offered;
 
-use crate::{
-    builtin::document::{Doc, ops},
-    listener::Gate,
-    storage::Storage,
-};
-use api::EventKind;
-use feed::{Feed, Happening};
-use items::{Change, Items};
+use api::{Answer, Deleted, Written};
+use change::{Change, Steps};
+use client::Shared;
+use events::{Events, Happening};
+use frame::{Body, Sent};
+use providers::Providers;
+use reads::Reads;
+use row::{Address, Place};
 use triggers::Triggers;
+use visits::Visits;
+use writes::Writes;
 
-/// Does somebody offer the function of this id? Asked before a stream is looked for elsewhere.
-pub(crate) type Offered = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Milliseconds since 1970.
+type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The built-in worker `stream`.
 pub struct Stream {
-    shared: Arc<Shared>,
-    listener: Mutex<Option<TcpListener>>,
-}
-
-struct Shared {
     config: Config,
-    gate: Gate,
-    items: Items,
-    feed: Feed,
-    triggers: Arc<Triggers>,
-    offered: Offered,
+    reads: Arc<Reads>,
+    writes: Arc<Writes>,
+    events: Arc<Events>,
+    joins: Arc<Visits>,
+    leaves: Arc<Visits>,
+    /// Where clients come in, and who may, until the worker runs.
+    door: Mutex<Option<(TcpListener, Gate)>>,
 }
 
 impl Stream {
-    /// Binds the listener of clients; port 0 picks a free one. They are let in once the worker
-    /// runs.
+    /// Streams kept in `store`, or by workers that `offered` knows. Clients come in at `address`,
+    /// port 0 picking a free one, once the worker runs.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -64,221 +86,176 @@ impl Stream {
         config: Config,
         store: Arc<dyn Storage>,
         offered: Offered,
-    ) -> std::io::Result<(Arc<Self>, SocketAddr)> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            items: Items::new(store, config.value_bytes_max, config.list_bytes_max),
-            feed: Feed::default(),
-            triggers: Arc::default(),
+    ) -> io::Result<(Arc<Self>, SocketAddr)> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        let clock: Clock = Arc::new(wall_clock_ms);
+        let stream = Self::open(Some((socket, gate)), config, store, offered, clock);
+        Ok((stream, address))
+    }
+
+    fn open(
+        door: Option<(TcpListener, Gate)>,
+        config: Config,
+        store: Arc<dyn Storage>,
+        offered: Offered,
+        clock: Clock,
+    ) -> Arc<Self> {
+        let providers = Providers(offered);
+        let waiting_max = config.events_per_trigger_max;
+        let triggers = Arc::new(Triggers::new(waiting_max));
+        let events = Arc::new(Events::new(triggers, clock));
+        let reads = Reads {
+            store: Arc::clone(&store),
+            config: config.clone(),
+            providers: providers.clone(),
+        };
+        let writes = Writes::new(store, config.clone(), providers, Arc::clone(&events));
+        Arc::new(Stream {
             config,
-            gate,
-            offered,
-        });
-        let listener = Mutex::new(Some(listener));
-        Ok((Arc::new(Stream { shared, listener }), address))
-    }
-}
-
-impl Shared {
-    async fn set(self: Arc<Self>, bus: Bus, input: api::Set) -> Result<Value, Error> {
-        if let Some(answer) = self
-            .delegated("set", &bus, &input.stream_name, &input)
-            .await?
-        {
-            let kind = match answer.get("old_value") {
-                None | Some(Value::Null) => EventKind::Create,
-                Some(_) => EventKind::Update,
-            };
-            let new = answer.get("new_value").unwrap_or(&Value::Null);
-            self.tell(&bus, &input.place(), kind, Some(&provider::doc(new)?));
-            return Ok(answer);
-        }
-        let place = input.place();
-        self.items.check(&place)?;
-        self.write(&bus, &place, Change::Set(input.data)).await
+            reads: Arc::new(reads),
+            writes: Arc::new(writes),
+            events,
+            joins: Arc::new(Visits::new(api::JOINED, waiting_max)),
+            leaves: Arc::new(Visits::new(api::LEFT, waiting_max)),
+            door: Mutex::new(door),
+        })
     }
 
-    async fn update(self: Arc<Self>, bus: Bus, input: api::Update) -> Result<Value, Error> {
-        if let Some(answer) = self
-            .delegated("update", &bus, &input.stream_name, &input)
-            .await?
-        {
-            let new = answer.get("new_value").unwrap_or(&Value::Null);
-            let doc = provider::doc(new)?;
-            self.tell(&bus, &input.place(), EventKind::Update, Some(&doc));
-            return Ok(answer);
-        }
-        let (place, steps) = (input.place(), ops::check(input.ops)?);
-        self.items.check(&place)?;
-        self.write(&bus, &place, Change::Update(steps)).await
-    }
-
-    async fn delete(self: Arc<Self>, bus: Bus, input: api::Item) -> Result<Value, Error> {
-        let place = input.place();
-        if let Some(answer) = self
-            .delegated("delete", &bus, &input.stream_name, &input)
-            .await?
-        {
-            let old = answer.get("old_value").unwrap_or(&Value::Null);
-            if !old.is_null() {
-                self.tell(&bus, &place, EventKind::Delete, Some(&provider::doc(old)?));
-            }
-            return Ok(answer);
-        }
-        self.items.check(&place)?;
-        let mut answer = self.write(&bus, &place, Change::Delete).await?;
-        if let Some(answer) = answer.as_object_mut() {
-            answer.remove("new_value");
-        }
-        Ok(answer)
-    }
-
-    /// Writes one item and tells everybody, in the order of the writes of that item.
-    async fn write(&self, bus: &Bus, place: &api::Place, change: Change) -> Result<Value, Error> {
-        let turn = self.items.turn(place).await;
-        let done = self.items.write(place, change).await?;
-        if let Some(kind) = done.kind {
-            let data = done.new.as_ref().or(done.old.as_ref());
-            self.tell(bus, place, kind, data);
-        }
-        drop(turn);
-        done.answer()
+    async fn set(self: Arc<Self>, bus: Bus, input: api::Set) -> Result<Answer<Written>, Error> {
+        let address = self.address(&input.stream_name, &input.group_id, &input.item_id)?;
+        let change = Change::Set(input.data);
+        Ok(self.writes.submit(address, change, bus).await?.written())
     }
 
     async fn get(self: Arc<Self>, bus: Bus, input: api::Item) -> Result<Option<Doc>, Error> {
-        if self.has_provider("get", &input.stream_name) {
-            let answer = provider::ask(&bus, "get", &input.stream_name, &input).await?;
-            return (!answer.is_null())
-                .then(|| provider::doc(&answer))
-                .transpose();
+        self.reads.get(&bus, &input).await
+    }
+
+    async fn delete(self: Arc<Self>, bus: Bus, input: api::Item) -> Result<Answer<Deleted>, Error> {
+        let address = self.address(&input.stream_name, &input.group_id, &input.item_id)?;
+        let outcome = self.writes.submit(address, Change::Delete, bus).await?;
+        Ok(outcome.deleted())
+    }
+
+    async fn update(
+        self: Arc<Self>,
+        bus: Bus,
+        input: api::Update,
+    ) -> Result<Answer<Written>, Error> {
+        let address = self.address(&input.stream_name, &input.group_id, &input.item_id)?;
+        let change = Change::Update(Steps::check(input.ops)?);
+        Ok(self.writes.submit(address, change, bus).await?.written())
+    }
+
+    async fn list(self: Arc<Self>, bus: Bus, input: api::Group) -> Result<Answer<Vec<Doc>>, Error> {
+        self.reads.list(&bus, &input).await
+    }
+
+    async fn list_groups(
+        self: Arc<Self>,
+        bus: Bus,
+        input: api::Named,
+    ) -> Result<Answer<Vec<String>>, Error> {
+        self.reads.list_groups(&bus, &input).await
+    }
+
+    async fn list_all(self: Arc<Self>, _: Bus, _: Option<api::Nothing>) -> Result<api::All, Error> {
+        self.reads.list_all().await
+    }
+
+    fn send(&self, bus: &Bus, input: &api::Sending) -> Result<(), Error> {
+        let place = Place {
+            stream: &input.stream_name,
+            group: &input.group_id,
+            item: input.id.as_deref(),
+        };
+        place.check(&self.config)?;
+        let data = input.data.clone().unwrap_or_default();
+        let (bytes, bytes_max) = (data.text().len(), self.config.value_bytes_max);
+        if bytes > bytes_max {
+            return Err(error::value_too_large(bytes, bytes_max));
         }
-        let place = input.place();
-        self.items.check(&place)?;
-        self.items.get(&place).await
-    }
-
-    async fn list(self: Arc<Self>, bus: Bus, input: api::Group) -> Result<Vec<Doc>, Error> {
-        if self.has_provider("list", &input.stream_name) {
-            return match provider::ask(&bus, "list", &input.stream_name, &input).await? {
-                Value::Array(items) => items.iter().map(provider::doc).collect(),
-                _ => Ok(Vec::new()),
-            };
-        }
-        self.items.list(&input.stream_name, &input.group_id).await
-    }
-
-    async fn list_groups(self: Arc<Self>, bus: Bus, input: api::Whole) -> Result<Value, Error> {
-        if self.has_provider("list_groups", &input.stream_name) {
-            return provider::ask(&bus, "list_groups", &input.stream_name, &input).await;
-        }
-        Ok(self.items.groups(&input.stream_name).await?.into())
-    }
-
-    async fn list_all(self: Arc<Self>, _: Bus, _: Option<Value>) -> Result<api::All, Error> {
-        let stream = self.items.all().await?;
-        let count = stream.len();
-        Ok(api::All { stream, count })
-    }
-
-    fn send(&self, bus: &Bus, input: &api::Send) -> Result<(), Error> {
-        let data = input.data.clone();
-        let data = data.map_or_else(|| Doc::of(&Value::Null), Ok);
-        let data = data.map_err(|error| Error::caller(Code::InvalidInput, error.to_string()))?;
-        let event = Happening::sent(
-            &input.stream_name,
-            &input.group_id,
-            input.id.as_deref(),
-            &input.kind,
-            &data,
-        )?;
-        self.publish(bus, &event);
+        let event = Sent {
+            r#type: &input.kind,
+            data: &data,
+        };
+        let happening = Happening {
+            place,
+            body: Body::Event { event },
+            version: None,
+        };
+        self.events.publish(bus, &happening);
         Ok(())
     }
 
-    fn has_provider(&self, verb: &str, stream: &str) -> bool {
-        (self.offered)(&provider::id(verb, stream))
-    }
-
-    /// A write that somebody else's storage does. One that answers nothing has failed.
-    async fn delegated(
-        &self,
-        verb: &str,
-        bus: &Bus,
-        stream: &str,
-        input: &(impl Serialize + Sync),
-    ) -> Result<Option<Value>, Error> {
-        if !self.has_provider(verb, stream) {
-            return Ok(None);
-        }
-        let answer = provider::ask(bus, verb, stream, input).await?;
-        if answer.is_object() {
-            return Ok(Some(answer));
-        }
-        let message = format!("`{}` answered no object", provider::id(verb, stream));
-        Err(Error::worker(Code::Failed, message))
-    }
-
-    fn tell(&self, bus: &Bus, place: &api::Place, kind: EventKind, data: Option<&Doc>) {
-        match Happening::changed(place, kind, data) {
-            Ok(event) => self.publish(bus, &event),
-            Err(error) => tracing::error!(%error, "a stream event has no JSON form"),
-        }
-    }
-
-    fn publish(&self, bus: &Bus, event: &Happening) {
-        self.feed.publish(event);
-        self.triggers.publish(&bus.detached(), event);
+    fn address(&self, stream: &str, group: &str, item: &str) -> Result<Address, Error> {
+        Address::new(stream, group, item, &self.config)
     }
 }
 
 #[async_trait]
 impl Worker for Stream {
     fn register(self: Arc<Self>, to: &mut Registrar) {
-        self.offer(to, api::SET, "STREAM_SET_ERROR", Shared::set)
-            .describe("Stores an item and tells everybody who follows its group");
-        self.offer(to, api::GET, "STREAM_GET_ERROR", Shared::get)
-            .describe("An item, or null")
+        self.offer(to, api::SET, "STREAM_SET_ERROR", Self::set)
+            .describe("Stores an item in a group of a stream, and tells who watches; durable when it answers");
+        self.offer(to, api::GET, "STREAM_GET_ERROR", Self::get)
+            .describe("An item of a group, or null")
             .idempotent();
-        self.offer(to, api::DELETE, "STREAM_DELETE_ERROR", Shared::delete)
-            .describe("Removes an item and tells everybody who follows its group");
-        self.offer(to, api::UPDATE, "STREAM_UPDATE_ERROR", Shared::update)
-            .describe("Changes an item in steps, atomically");
-        self.offer(to, api::LIST, "STREAM_GET_GROUP_ERROR", Shared::list)
+        self.offer(to, api::DELETE, "STREAM_DELETE_ERROR", Self::delete)
+            .describe("Removes an item and tells who watches");
+        self.offer(to, api::UPDATE, "STREAM_UPDATE_ERROR", Self::update)
+            .describe("Changes an item in steps, atomically, and tells who watches");
+        self.offer(to, api::LIST, "STREAM_GET_GROUP_ERROR", Self::list)
             .describe("All items of a group")
             .idempotent();
-        self.offer(
-            to,
-            api::LIST_GROUPS,
-            "STREAM_LIST_GROUPS_ERROR",
-            Shared::list_groups,
-        )
-        .describe("All groups of a stream")
-        .idempotent();
-        self.offer(to, api::LIST_ALL, "STREAM_LIST_ALL_ERROR", Shared::list_all)
+        let reason = "STREAM_LIST_GROUPS_ERROR";
+        self.offer(to, api::LIST_GROUPS, reason, Self::list_groups)
+            .describe("The groups of a stream that hold something")
+            .idempotent();
+        self.offer(to, api::LIST_ALL, "STREAM_LIST_ALL_ERROR", Self::list_all)
             .describe("All streams and their groups")
             .idempotent();
-        let send = |shared: Arc<Shared>, bus: Bus, input: api::Send| {
-            std::future::ready(shared.send(&bus, &input))
+        let send = |stream: Arc<Self>, bus: Bus, input: api::Sending| {
+            std::future::ready(stream.send(&bus, &input))
         };
         self.offer(to, api::SEND, "STREAM_SEND_ERROR", send)
-            .describe("Tells everybody who follows a group something, and stores nothing");
-        for (id, description) in api::TRIGGER_TYPES {
-            let kind = TriggerTypeSpec {
-                id: id.into(),
-                description: description.to_owned(),
-                config_schema: Some(schema_for!(api::TriggerConfig).to_value()),
-                payload_schema: None,
-            };
-            to.trigger_type(kind, triggers::provider(&self.shared.triggers, id));
-        }
+            .describe("Tells who watches a group, or an item, and stores nothing");
+
+        let changes = trigger_type(
+            api::CHANGED,
+            "Calls a function when an item of a stream changes, or something is sent",
+            schema_for!(api::Changes),
+            schema_for!(frame::Frame<'static>),
+        );
+        to.trigger_type(changes, Arc::clone(&self.events.triggers) as _);
+        let joins = visiting(
+            api::JOINED,
+            "Calls a function when a client subscribes; {\"unauthorized\": true} refuses",
+        );
+        to.trigger_type(joins, Arc::clone(&self.joins) as _);
+        let leaves = visiting(
+            api::LEFT,
+            "Calls a function when a client's subscription ends",
+        );
+        to.trigger_type(leaves, Arc::clone(&self.leaves) as _);
     }
 
     async fn run(self: Arc<Self>, bus: Bus, stop: Stop) -> Result<(), Error> {
-        let listener = self.listener.lock().take();
-        let listener = listener
-            .ok_or_else(|| Error::engine(Code::Internal, "the stream listener runs already"))?;
-        server::run(listener, Arc::clone(&self.shared), bus, stop).await;
+        let Some((socket, gate)) = self.door.lock().take() else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        let shared = Arc::new(Shared {
+            bus,
+            config: self.config.clone(),
+            events: Arc::clone(&self.events),
+            reads: Arc::clone(&self.reads),
+            writes: Arc::clone(&self.writes),
+            joins: Arc::clone(&self.joins),
+            leaves: Arc::clone(&self.leaves),
+        });
+        listener::run(socket, Arc::new(gate), shared, stop).await;
         Ok(())
     }
 }
@@ -290,22 +267,38 @@ impl Stream {
         id: &str,
         reason: &'static str,
         run: F,
-    ) -> agentos_sdk::FunctionBuilder<'a>
+    ) -> FunctionBuilder<'a>
     where
-        I: DeserializeOwned + JsonSchema + std::marker::Send + 'static,
-        O: Serialize + JsonSchema + std::marker::Send + 'static,
-        F: Fn(Arc<Shared>, Bus, I) -> Fut + std::marker::Send + Sync + 'static,
-        Fut: Future<Output = Result<O, Error>> + std::marker::Send + 'static,
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(Arc<Self>, Bus, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Error>> + Send + 'static,
     {
-        let shared = Arc::clone(&self.shared);
+        let stream = Arc::clone(self);
         to.function(id, move |context: Context, input: I| {
-            let work = run(Arc::clone(&shared), context.bus().clone(), input);
-            async move {
-                work.await.map_err(|error| match error.reason {
-                    Some(_) => error,
-                    None => error.reason(reason),
-                })
-            }
+            let work = run(Arc::clone(&stream), context.bus().clone(), input);
+            async move { work.await.map_err(|error| error::named(error, reason)) }
         })
     }
+}
+
+fn visiting(id: &str, description: &str) -> TriggerTypeSpec {
+    let (config, payload) = (schema_for!(api::Visits), schema_for!(api::Visit<'static>));
+    trigger_type(id, description, config, payload)
+}
+
+fn trigger_type(id: &str, description: &str, config: Schema, payload: Schema) -> TriggerTypeSpec {
+    TriggerTypeSpec {
+        id: id.into(),
+        description: description.to_owned(),
+        config_schema: Some(config.to_value()),
+        payload_schema: Some(payload.to_value()),
+    }
+}
+
+fn wall_clock_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -44,12 +44,9 @@ pub fn report(settings: &Settings) -> Report {
         listeners.push(address("http", &settings.http.listener, None));
     }
     if runs(&Module::Stream) {
-        let asked = match &settings.modules {
-            Modules::Iii(modules) => modules.stream.as_ref(),
-            Modules::Native(_) => None,
-        };
-        let asked = asked.and_then(|stream| stream.auth_function.as_ref());
-        listeners.push(address("stream", &settings.stream, asked));
+        // The section was read before, when the file was checked.
+        let asked = settings.modules.stream().unwrap_or_default().auth_function;
+        listeners.push(address("stream", &settings.stream, asked.as_ref()));
     }
     Report {
         form: match settings.modules {

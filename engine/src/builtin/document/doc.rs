@@ -24,10 +24,6 @@ impl Doc {
         serde_json::value::to_raw_value(value).map(|raw| Doc(raw.into()))
     }
 
-    pub fn raw(&self) -> &RawValue {
-        &self.0
-    }
-
     pub fn text(&self) -> &str {
         self.0.get()
     }
@@ -36,6 +32,14 @@ impl Doc {
     /// When the value nests too deeply to be looked into.
     pub fn value(&self) -> serde_json::Result<Value> {
         serde_json::from_str(self.text())
+    }
+}
+
+/// JSON `null`.
+impl Default for Doc {
+    fn default() -> Doc {
+        let null: Box<RawValue> = RawValue::NULL.to_owned();
+        Doc(null.into())
     }
 }
 

@@ -10,12 +10,12 @@ pub struct Op {
     pub kind: OpKind,
     /// One literal key, dots and all; `""` is the whole document. `merge` also takes a list of
     /// keys, which is a path.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Path>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<serde_json::Value>,
     /// For `increment` and `decrement`; `value` is understood too.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<i64>,
 }
 

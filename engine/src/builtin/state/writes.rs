@@ -1,14 +1,12 @@
-//! Writes, one key at a time: what waits for a key is decided together and committed at once.
+//! Writes: what waits for a key is decided together and committed at once.
 //!
-//! The first writer of a key starts a task, the key's lane; writers that come meanwhile queue in
-//! it. So updates of one key are atomic and in order, a hot key costs one trip to the disk for
-//! all that wait, and a caller that gives up leaves no half-done write. Different keys only meet
-//! in the store's group commit.
+//! Each key has a lane (`lanes`). So updates of one key are atomic and in order, and a hot key
+//! costs one trip to the disk for all that wait. Different keys only meet in the store's group
+//! commit.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use agentos_sdk::{Bus, Code, Error};
-use dashmap::{DashMap, Entry};
 use tokio::sync::oneshot;
 
 use super::{
@@ -21,10 +19,10 @@ use super::{
     plan::{Done, Plan},
     row::{Address, Row, VALUES},
 };
-use crate::storage::{self, Storage};
-
-/// Requests decided together: bounds what one commit of a hot key may cost.
-const GROUP_MAX: usize = 256;
+use crate::{
+    builtin::lanes::{self, Lanes, Work},
+    storage::{self, Storage},
+};
 
 /// How often a group is decided anew because somebody else wrote the key: only another engine on
 /// a shared store can.
@@ -36,11 +34,11 @@ pub(super) struct Writes {
     pub(super) config: Config,
     pub(super) events: Arc<Events>,
     pub(super) clock: Clock,
-    lanes: DashMap<Address, VecDeque<Job>>,
+    lanes: Lanes<Address, Job>,
 }
 
 /// A write that waits in its key's lane.
-struct Job {
+pub(super) struct Job {
     request: Request,
     /// Where events go, in the trace of the write.
     bus: Option<Bus>,
@@ -55,11 +53,11 @@ impl Writes {
         clock: Clock,
     ) -> Self {
         Writes {
+            lanes: Lanes::new(config.writes_per_key_max),
             store,
             config,
             events,
             clock,
-            lanes: DashMap::new(),
         }
     }
 
@@ -71,93 +69,35 @@ impl Writes {
         bus: Option<Bus>,
     ) -> Result<Done, Error> {
         let (answer, outcome) = oneshot::channel();
-        self.enqueue(
-            address,
-            Job {
-                request,
-                bus,
-                answer,
-            },
-        )?;
+        let job = Job {
+            request,
+            bus,
+            answer,
+        };
+        lanes::enqueue(self, address, job)?;
         let gone = || Error::engine(Code::Internal, "the write was given up");
         outcome.await.unwrap_or_else(|_| Err(gone()))
     }
-
-    fn enqueue(self: &Arc<Self>, address: Address, job: Job) -> Result<(), Error> {
-        match self.lanes.entry(address.clone()) {
-            Entry::Occupied(lane) if lane.get().len() >= self.config.writes_per_key_max => {
-                return Err(Error::engine(
-                    Code::Overloaded,
-                    "too many writes wait for this key",
-                ));
-            }
-            Entry::Occupied(mut lane) => {
-                lane.get_mut().push_back(job);
-                return Ok(());
-            }
-            Entry::Vacant(vacant) => drop(vacant.insert(VecDeque::from([job]))),
-        }
-        let lane = Lane {
-            writes: Arc::clone(self),
-            address,
-            open: true,
-        };
-        tokio::spawn(lane.run());
-        Ok(())
-    }
 }
 
-/// The task that writes one key, as long as writes wait for it.
-struct Lane {
-    writes: Arc<Writes>,
-    address: Address,
-    /// True while the lane is in the map and this task is the one that serves it.
-    open: bool,
-}
+impl Work for Writes {
+    type Key = Address;
+    type Job = Job;
 
-impl Drop for Lane {
-    /// Torn down half way: nobody may go on waiting in a lane that nobody serves.
-    fn drop(&mut self) {
-        if self.open {
-            self.writes.lanes.remove(&self.address);
-        }
-    }
-}
-
-impl Lane {
-    async fn run(mut self) {
-        while self.open {
-            let jobs = self.take();
-            if jobs.is_empty() {
-                let lanes = &self.writes.lanes;
-                self.open = lanes
-                    .remove_if(&self.address, |_, jobs| jobs.is_empty())
-                    .is_none();
-            } else {
-                self.process(jobs).await;
-            }
-        }
+    fn lanes(&self) -> &Lanes<Address, Job> {
+        &self.lanes
     }
 
-    /// The jobs to decide together. One that names a version must see the outcome of those before
-    /// it, so it begins a group.
-    fn take(&self) -> Vec<Job> {
-        let Some(mut lane) = self.writes.lanes.get_mut(&self.address) else {
-            return Vec::new();
-        };
-        let later = lane.iter().skip(1).take(GROUP_MAX - 1);
-        let plain = later
-            .take_while(|job| job.request.expected_version.is_none())
-            .count();
-        let jobs = lane.len().min(1 + plain);
-        lane.drain(..jobs).collect()
+    /// One that names a version must see the outcome of those before it.
+    fn together(_: &Job, next: &Job) -> bool {
+        next.request.expected_version.is_none()
     }
 
-    async fn process(&self, jobs: Vec<Job>) {
-        match self.commit(&jobs).await {
+    async fn work(&self, address: &Address, jobs: Vec<Job>) {
+        match self.commit(address, &jobs).await {
             Ok(outcomes) => {
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                    self.finish(job, outcome);
+                    self.finish(address, job, outcome);
                 }
             }
             Err(error) => {
@@ -168,15 +108,21 @@ impl Lane {
             }
         }
     }
+}
 
+impl Writes {
     /// Decides `jobs` over the stored row and commits what came out.
-    async fn commit(&self, jobs: &[Job]) -> Result<Vec<Result<Done, Error>>, storage::Error> {
+    async fn commit(
+        &self,
+        address: &Address,
+        jobs: &[Job],
+    ) -> Result<Vec<Result<Done, Error>>, storage::Error> {
         let mut attempts = 0;
         loop {
-            let record = self.writes.store.get(VALUES, self.address.bytes()).await?;
+            let record = self.store.get(VALUES, address.bytes()).await?;
             let stored = record.as_ref().map(Row::decode).transpose()?;
-            let (now_ms, bytes_max) = ((self.writes.clock)(), self.writes.config.value_bytes_max);
-            let mut plan = Plan::new(&self.address, stored);
+            let (now_ms, bytes_max) = ((self.clock)(), self.config.value_bytes_max);
+            let mut plan = Plan::new(address, stored);
             for job in jobs {
                 plan.add(&job.request, now_ms, bytes_max);
             }
@@ -184,12 +130,7 @@ impl Lane {
                 return Ok(plan.outcomes(None));
             }
             attempts += 1;
-            match self
-                .writes
-                .store
-                .commit(std::mem::take(&mut plan.batch))
-                .await
-            {
+            match self.store.commit(std::mem::take(&mut plan.batch)).await {
                 Ok(committed) => return Ok(plan.outcomes(Some(committed))),
                 Err(storage::Error::Conflict { .. }) if attempts < ATTEMPTS_MAX => {}
                 Err(error) => return Err(error),
@@ -198,15 +139,15 @@ impl Lane {
     }
 
     /// Answers, then tells the triggers: events come after the answer, in order per key.
-    fn finish(&self, job: Job, outcome: Result<Done, Error>) {
+    fn finish(&self, address: &Address, job: Job, outcome: Result<Done, Error>) {
         let happening = outcome
             .as_ref()
             .ok()
-            .and_then(|done| happening(&self.address, done));
+            .and_then(|done| happening(address, done));
         // Whoever stopped waiting does not want the answer; the write stands all the same.
         let _ = job.answer.send(outcome);
         if let (Some(happening), Some(bus)) = (happening, &job.bus) {
-            self.writes.events.publish(bus, &happening);
+            self.events.publish(bus, &happening);
         }
     }
 }

@@ -1,154 +1,171 @@
-//! Function ids and shapes of `stream::*`. Unknown keys are tolerated: SDKs add their own.
+//! Function ids and shapes of `stream::*`: the contract with every worker, of iii and of ours.
+//!
+//! Unknown keys are tolerated everywhere: SDKs add their own. Inputs can be written out again,
+//! because providers of streams get them as they are.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::builtin::document::{Doc, Op};
+use crate::builtin::document::{Doc, Op, OpError};
 
-pub const SET: &str = "stream::set";
-pub const GET: &str = "stream::get";
-pub const DELETE: &str = "stream::delete";
-pub const UPDATE: &str = "stream::update";
-pub const LIST: &str = "stream::list";
-pub const LIST_GROUPS: &str = "stream::list_groups";
-pub const LIST_ALL: &str = "stream::list_all";
-pub const SEND: &str = "stream::send";
+pub(super) const SET: &str = "stream::set";
+pub(super) const GET: &str = "stream::get";
+pub(super) const DELETE: &str = "stream::delete";
+pub(super) const UPDATE: &str = "stream::update";
+pub(super) const LIST: &str = "stream::list";
+pub(super) const LIST_GROUPS: &str = "stream::list_groups";
+pub(super) const LIST_ALL: &str = "stream::list_all";
+pub(super) const SEND: &str = "stream::send";
 
-pub const CHANGED: &str = "stream";
-pub const JOIN: &str = "stream:join";
-pub const LEAVE: &str = "stream:leave";
+/// Trigger types.
+pub(super) const CHANGED: &str = "stream";
+pub(super) const JOINED: &str = "stream:join";
+pub(super) const LEFT: &str = "stream:leave";
 
-/// Trigger types and what they are for.
-pub const TRIGGER_TYPES: [(&str, &str); 3] = [
-    (
-        CHANGED,
-        "calls a function when an item of a stream changes or an event is sent",
-    ),
-    (
-        JOIN,
-        "asks a function before a client follows a group; {\"unauthorized\": true} refuses",
-    ),
-    (
-        LEAVE,
-        "calls a function when a client follows a group no more",
-    ),
-];
-
-/// Where an item is.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Place {
-    pub stream: String,
-    pub group: String,
-    pub item: String,
-}
-
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Set {
-    pub stream_name: String,
-    pub group_id: String,
-    pub item_id: String,
+/// Input of [`SET`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Set {
+    pub(super) stream_name: String,
+    pub(super) group_id: String,
+    pub(super) item_id: String,
     #[serde(alias = "value")]
-    pub data: Doc,
+    pub(super) data: Doc,
 }
 
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Update {
-    pub stream_name: String,
-    pub group_id: String,
-    pub item_id: String,
+/// Input of [`GET`] and [`DELETE`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Item {
+    pub(super) stream_name: String,
+    pub(super) group_id: String,
+    pub(super) item_id: String,
+}
+
+/// Input of [`UPDATE`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Update {
+    pub(super) stream_name: String,
+    pub(super) group_id: String,
+    pub(super) item_id: String,
     #[serde(alias = "operations")]
-    pub ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
 }
 
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Item {
-    pub stream_name: String,
-    pub group_id: String,
-    pub item_id: String,
+/// Input of [`LIST`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Group {
+    pub(super) stream_name: String,
+    pub(super) group_id: String,
 }
 
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Group {
-    pub stream_name: String,
-    pub group_id: String,
+/// Input of [`LIST_GROUPS`].
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct Named {
+    pub(super) stream_name: String,
 }
 
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub struct Whole {
-    pub stream_name: String,
-}
-
+/// Input of [`LIST_ALL`]: nothing.
 #[derive(Deserialize, JsonSchema)]
-pub struct Send {
-    pub stream_name: String,
-    pub group_id: String,
-    /// Only for those who follow this item, or the whole group.
+pub(super) struct Nothing {}
+
+/// Input of [`SEND`].
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Sending {
+    pub(super) stream_name: String,
+    pub(super) group_id: String,
+    /// Tells the item's subscribers too, and not only the group's.
     #[serde(default)]
-    pub id: Option<String>,
+    pub(super) id: Option<String>,
     #[serde(rename = "type")]
-    pub kind: String,
+    pub(super) kind: String,
     #[serde(default)]
-    pub data: Option<Doc>,
+    pub(super) data: Option<Doc>,
+}
+
+/// Output of [`SET`] and [`UPDATE`].
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct Written {
+    #[serde(default)]
+    pub(super) old_value: Option<Doc>,
+    #[serde(default)]
+    pub(super) new_value: Option<Doc>,
+    /// Steps of an update that were skipped, and why.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub(super) errors: Vec<OpError>,
+}
+
+/// Output of [`DELETE`].
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub(super) struct Deleted {
+    #[serde(default)]
+    pub(super) old_value: Option<Doc>,
 }
 
 /// Output of [`LIST_ALL`].
 #[derive(Serialize, JsonSchema)]
-pub struct All {
-    pub stream: Vec<OneStream>,
-    pub count: usize,
+pub(super) struct All {
+    pub(super) stream: Vec<Groups>,
+    pub(super) count: usize,
 }
 
+/// One stream and its groups.
 #[derive(Serialize, JsonSchema)]
-pub struct OneStream {
-    pub id: String,
-    pub groups: Vec<String>,
+pub(super) struct Groups {
+    pub(super) id: String,
+    pub(super) groups: Vec<String>,
 }
 
-/// Config of a trigger.
-#[derive(Deserialize, JsonSchema, Clone, Debug, Default)]
-#[serde(default)]
-pub struct TriggerConfig {
-    pub stream_name: Option<String>,
-    pub group_id: Option<String>,
-    pub item_id: Option<String>,
-    /// Asked first with the same payload; exactly `false` skips the event.
-    pub condition_function_id: Option<String>,
+/// Our own answer, or a provider's, which is passed on as it is.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer<T> {
+    Own(T),
+    Provided(Doc),
 }
 
-/// What happened to an item.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EventKind {
-    Create,
-    Update,
-    Delete,
-    Sync,
-    Event,
-    Unauthorized,
-}
-
-macro_rules! placed {
-    ($($shape:ty),*) => {$(
-        impl $shape {
-            pub(super) fn place(&self) -> Place {
-                Place {
-                    stream: self.stream_name.clone(),
-                    group: self.group_id.clone(),
-                    item: self.item_id.clone(),
-                }
-            }
-        }
-    )*};
-}
-
-placed!(Set, Update, Item);
-
-impl From<Place> for Item {
-    fn from(place: Place) -> Self {
-        Item {
-            stream_name: place.stream,
-            group_id: place.group,
-            item_id: place.item,
-        }
+impl<T: JsonSchema> JsonSchema for Answer<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
     }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// `config` of a trigger of type [`CHANGED`]; of what is absent, everything matches.
+#[derive(Clone, Deserialize, JsonSchema)]
+pub(super) struct Changes {
+    pub(super) stream_name: String,
+    #[serde(default)]
+    pub(super) group_id: Option<String>,
+    #[serde(default)]
+    pub(super) item_id: Option<String>,
+    /// Asked first with the same payload; only the answer `false` keeps the event back.
+    #[serde(default)]
+    pub(super) condition_function_id: Option<String>,
+}
+
+/// `config` of a trigger of type [`JOINED`] or [`LEFT`]. It hears of all streams: a guard that
+/// watched only some would let everybody into the others.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+pub(super) struct Visits {
+    #[serde(default)]
+    pub(super) condition_function_id: Option<String>,
+}
+
+/// What a function bound to [`JOINED`] or [`LEFT`] gets.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Visit<'a> {
+    pub(super) subscription_id: &'a str,
+    pub(super) stream_name: &'a str,
+    pub(super) group_id: &'a str,
+    pub(super) id: Option<&'a str>,
+    /// What the authentication function said of the client.
+    pub(super) context: Option<&'a Doc>,
 }

@@ -1,196 +1,191 @@
-//! The trigger types `stream`, `stream:join` and `stream:leave`.
+//! The trigger type `stream`: which functions hear of which streams.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
-use agentos_sdk::{Bus, Code, Error, Payload, TriggerProvider, TriggerSpec};
+use agentos_sdk::{Code, Error, TriggerProvider, TriggerSpec};
 use parking_lot::RwLock;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{
-    api::{CHANGED, JOIN, LEAVE, TriggerConfig},
-    feed::Happening,
+    api::{CHANGED, Changes},
+    row::Place,
 };
 use crate::builtin::firing::Target;
 
-/// Events that wait for the condition of one trigger; more are dropped and logged.
-const WAITING_MAX: usize = 1024;
-
-/// How long a join handler may think.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-#[derive(Default)]
 pub(super) struct Triggers {
-    /// By the stream they name.
-    changed: RwLock<HashMap<String, Vec<Binding>>>,
-    join: RwLock<Vec<Binding>>,
-    leave: RwLock<Vec<Binding>>,
-}
-
-#[derive(Clone)]
-struct Binding {
-    config: Arc<TriggerConfig>,
-    target: Arc<Target>,
-}
-
-/// What join and leave handlers are told.
-#[derive(Serialize, Clone)]
-pub(super) struct Visit {
-    pub(super) subscription_id: String,
-    pub(super) stream_name: String,
-    pub(super) group_id: String,
-    pub(super) id: Option<String>,
-    pub(super) context: Option<Value>,
-}
-
-impl Binding {
-    fn covers(&self, stream: &str, group: &str, item: Option<&str>) -> bool {
-        let is = |wanted: &Option<String>, given: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| Some(wanted) == given)
-        };
-        let config = &self.config;
-        is(&config.stream_name, Some(stream))
-            && is(&config.group_id, Some(group))
-            && is(&config.item_id, item)
-    }
-
-    fn covers_visit(&self, visit: &Visit) -> bool {
-        self.covers(&visit.stream_name, &visit.group_id, visit.id.as_deref())
-    }
+    bindings: RwLock<Bindings<Arc<Target>>>,
+    queue_max: usize,
 }
 
 impl Triggers {
-    /// Calls everybody who is bound to what happened.
-    pub(super) fn publish(&self, bus: &Bus, event: &Happening) {
-        let wanted: Vec<Binding> = {
-            let changed = self.changed.read();
-            let bound = changed.get(&event.stream).into_iter().flatten();
-            let bound = bound.filter(|binding| {
-                binding.covers(&event.stream, &event.group, event.item.as_deref())
-            });
-            bound.cloned().collect()
-        };
-        if wanted.is_empty() {
-            return;
-        }
-        let payload = event.payload();
-        for binding in wanted {
-            binding.target.fire(bus, payload.clone());
+    pub(super) fn new(queue_max: usize) -> Self {
+        Triggers {
+            bindings: RwLock::default(),
+            queue_max,
         }
     }
 
-    /// May the client follow? Every handler is asked; one that fails refuses.
-    ///
-    /// # Errors
-    /// A handler's.
-    pub(super) async fn joins(&self, bus: &Bus, visit: &Visit) -> Result<bool, Error> {
-        let handlers = self.join.read().clone();
-        let payload = encode(visit)?;
-        for binding in handlers
-            .iter()
-            .filter(|binding| binding.covers_visit(visit))
-        {
-            if !binding.target.wants(bus, &payload).await? {
-                continue;
-            }
-            let answer = binding
-                .target
-                .call(bus, payload.clone(), JOIN_TIMEOUT)
-                .await?;
-            let answer: Value = answer.decode().unwrap_or_default();
-            if answer.get("unauthorized") == Some(&Value::Bool(true)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    pub(super) fn leaves(&self, bus: &Bus, visit: &Visit) {
-        let handlers = self.leave.read().clone();
-        match encode(visit) {
-            Ok(payload) => {
-                let handlers = handlers
-                    .iter()
-                    .filter(|binding| binding.covers_visit(visit));
-                for binding in handlers {
-                    binding.target.fire(bus, payload.clone());
-                }
-            }
-            Err(error) => tracing::error!(%error, "a leave event has no JSON form"),
-        }
-    }
-
-    fn remove(&self, id: &str) {
-        let close = |binding: &Binding| {
-            let gone = **binding.target.id() == *id;
-            if gone {
-                binding.target.close();
-            }
-            !gone
-        };
-        self.changed.write().retain(|_, bindings| {
-            bindings.retain(close);
-            !bindings.is_empty()
-        });
-        self.join.write().retain(close);
-        self.leave.write().retain(close);
+    pub(super) fn matching(&self, place: Place<'_>) -> Vec<Arc<Target>> {
+        self.bindings.read().matching(place)
     }
 }
 
-fn encode(visit: &Visit) -> Result<Payload, Error> {
-    Payload::encode(visit).map_err(|error| Error::engine(Code::Internal, error.to_string()))
-}
-
-struct Provider {
-    triggers: Arc<Triggers>,
-    kind: &'static str,
-}
-
-/// Who binds triggers of `kind`.
-pub(super) fn provider(triggers: &Arc<Triggers>, kind: &'static str) -> Arc<dyn TriggerProvider> {
-    Arc::new(Provider {
-        triggers: Arc::clone(triggers),
-        kind,
-    })
-}
-
-impl TriggerProvider for Provider {
+impl TriggerProvider for Triggers {
     fn bind(&self, trigger: TriggerSpec) -> Result<(), Error> {
-        let invalid = |why: String| {
-            let message = format!("config of a {} trigger: {why}", self.kind);
+        let refused = |why: String| {
+            let message = format!("config of a {CHANGED} trigger: {why}");
             Error::caller(Code::InvalidInput, message)
         };
-        let config = match &trigger.config {
-            Value::Null => TriggerConfig::default(),
-            config => {
-                TriggerConfig::deserialize(config).map_err(|error| invalid(error.to_string()))?
-            }
-        };
-        let target = Target::new(&trigger, config.condition_function_id.clone(), WAITING_MAX);
-        let stream = config.stream_name.clone();
-        let binding = Binding {
-            config: Arc::new(config),
-            target,
-        };
-        if self.kind == CHANGED && stream.is_none() {
-            return Err(invalid("stream_name is missing".to_owned()));
+        let config =
+            Changes::deserialize(&trigger.config).map_err(|why| refused(why.to_string()))?;
+        if config.stream_name.is_empty() {
+            return Err(refused("stream_name is empty".to_owned()));
         }
-        self.triggers.remove(&trigger.id);
-        match self.kind {
-            JOIN => self.triggers.join.write().push(binding),
-            LEAVE => self.triggers.leave.write().push(binding),
-            _ => {
-                let mut changed = self.triggers.changed.write();
-                changed
-                    .entry(stream.unwrap_or_default())
-                    .or_default()
-                    .push(binding);
-            }
+        let condition = config.condition_function_id.clone();
+        let target = Target::new(&trigger, condition, self.queue_max);
+        let replaced = self.bindings.write().add(&trigger.id, config, target);
+        if let Some(replaced) = replaced {
+            replaced.close();
         }
         Ok(())
     }
 
     fn unbind(&self, id: &str) {
-        self.triggers.remove(id);
+        let gone = self.bindings.write().remove(id);
+        if let Some(gone) = gone {
+            gone.close();
+        }
+    }
+}
+
+/// Bindings by the stream they name. `T` is whoever is called.
+struct Bindings<T> {
+    by_stream: HashMap<String, Vec<Binding<T>>>,
+    stream_of: HashMap<Arc<str>, String>,
+}
+
+struct Binding<T> {
+    id: Arc<str>,
+    group: Option<String>,
+    item: Option<String>,
+    target: T,
+}
+
+impl<T> Default for Bindings<T> {
+    fn default() -> Self {
+        Bindings {
+            by_stream: HashMap::new(),
+            stream_of: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Clone> Bindings<T> {
+    /// Adds a binding; gives back the one of the same id that it replaces.
+    fn add(&mut self, id: &Arc<str>, config: Changes, target: T) -> Option<T> {
+        let replaced = self.remove(id);
+        let stream = config.stream_name;
+        self.stream_of.insert(Arc::clone(id), stream.clone());
+        self.by_stream.entry(stream).or_default().push(Binding {
+            id: Arc::clone(id),
+            group: config.group_id,
+            item: config.item_id,
+            target,
+        });
+        replaced
+    }
+
+    fn remove(&mut self, id: &str) -> Option<T> {
+        let stream = self.stream_of.remove(id)?;
+        let bindings = self.by_stream.get_mut(&stream)?;
+        let at = bindings.iter().position(|binding| *binding.id == *id)?;
+        let gone = bindings.remove(at);
+        if bindings.is_empty() {
+            self.by_stream.remove(&stream);
+        }
+        Some(gone.target)
+    }
+
+    fn matching(&self, place: Place<'_>) -> Vec<T> {
+        let bindings = self.by_stream.get(place.stream).into_iter().flatten();
+        let wants = |binding: &&Binding<T>| {
+            let group = binding.group.as_deref();
+            let item = binding.item.as_deref();
+            group.is_none_or(|group| group == place.group) && (item.is_none() || item == place.item)
+        };
+        let targets = bindings.filter(wants).map(|binding| &binding.target);
+        targets.cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn add(bindings: &mut Bindings<&'static str>, id: &'static str, config: serde_json::Value) {
+        let config = Changes::deserialize(config).unwrap();
+        bindings.add(&id.into(), config, id);
+    }
+
+    #[test]
+    fn filters_are_honoured() {
+        let mut bindings = Bindings::default();
+        add(&mut bindings, "all", json!({ "stream_name": "s" }));
+        add(
+            &mut bindings,
+            "group",
+            json!({ "stream_name": "s", "group_id": "g" }),
+        );
+        add(
+            &mut bindings,
+            "item",
+            json!({ "stream_name": "s", "group_id": "g", "item_id": "i" }),
+        );
+        add(
+            &mut bindings,
+            "item anywhere",
+            json!({ "stream_name": "s", "item_id": "i" }),
+        );
+        for (stream, group, item, expect) in [
+            (
+                "s",
+                "g",
+                Some("i"),
+                &["all", "group", "item", "item anywhere"][..],
+            ),
+            ("s", "g", Some("j"), &["all", "group"]),
+            ("s", "g", None, &["all", "group"]),
+            ("s", "h", Some("i"), &["all", "item anywhere"]),
+            ("t", "g", Some("i"), &[]),
+        ] {
+            let place = Place {
+                stream,
+                group,
+                item,
+            };
+            assert_eq!(bindings.matching(place), expect, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_goes_leaves_the_others() {
+        let mut bindings = Bindings::default();
+        add(&mut bindings, "a", json!({ "stream_name": "s" }));
+        add(&mut bindings, "b", json!({ "stream_name": "s" }));
+        let place = |stream| Place {
+            stream,
+            group: "g",
+            item: None,
+        };
+        assert_eq!(bindings.remove("a"), Some("a"));
+        assert_eq!(bindings.remove("a"), None);
+        assert_eq!(bindings.matching(place("s")), ["b"]);
+        add(&mut bindings, "b", json!({ "stream_name": "t" }));
+        assert!(bindings.matching(place("s")).is_empty());
+        assert_eq!(bindings.matching(place("t")), ["b"]);
+        assert_eq!(bindings.remove("b"), Some("b"));
+        assert!(bindings.by_stream.is_empty() && bindings.stream_of.is_empty());
     }
 }
