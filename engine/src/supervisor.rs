@@ -67,15 +67,17 @@ pub fn this_program_as_guard() -> Vec<OsString> {
 pub struct Handle(Arc<Inner>);
 
 struct Inner {
-    units: Vec<Remote>,
-    events: broadcast::Sender<Event>,
+    units: Mutex<Vec<Remote>>,
+    shared: Arc<Shared>,
+    logs_dir: PathBuf,
+    log_bytes_max: u64,
     /// Hears everything from the start; for the first who asks.
     first_listener: Mutex<Option<broadcast::Receiver<Event>>>,
-    stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 /// One unit, from outside.
+#[derive(Clone)]
 struct Remote {
     name: String,
     status: Arc<Mutex<Status>>,
@@ -100,40 +102,19 @@ pub fn start(config: Config) -> io::Result<Handle> {
         events,
         stop: CancellationToken::new(),
     });
-    let tasks = TaskTracker::new();
-    let mut units = Vec::new();
-    for manifest in config.manifests {
-        let log = config.logs_dir.join(format!("{}.log", manifest.name));
-        let output = Output::open(&log, config.log_bytes_max)?;
-        let status = Arc::new(Mutex::new(first_status(&manifest, log)));
-        let (commands, inbox) = mpsc::channel(8);
-        units.push(Remote {
-            name: manifest.name.clone(),
-            status: Arc::clone(&status),
-            commands,
-        });
-        let unit = Unit {
-            shared: Arc::clone(&shared),
-            status,
-            output,
-            prepare_log: config
-                .logs_dir
-                .join(format!("{}.prepare.log", manifest.name)),
-            backoff: Backoff::new(manifest.restart),
-            manifest,
-            process: None,
-            began: Instant::now(),
-        };
-        tasks.spawn(unit.run(inbox));
-    }
-    tasks.close();
-    Ok(Handle(Arc::new(Inner {
-        units,
-        events: shared.events.clone(),
+    let handle = Handle(Arc::new(Inner {
+        units: Mutex::default(),
+        shared,
+        logs_dir: config.logs_dir,
+        log_bytes_max: config.log_bytes_max,
         first_listener: Mutex::new(Some(first_listener)),
-        stop: shared.stop.clone(),
-        tasks,
-    })))
+        tasks: TaskTracker::new(),
+    }));
+    for manifest in config.manifests {
+        handle.add(manifest)?;
+    }
+    handle.0.tasks.close();
+    Ok(handle)
 }
 
 fn first_status(manifest: &Manifest, log: PathBuf) -> Status {
@@ -152,7 +133,48 @@ fn first_status(manifest: &Manifest, log: PathBuf) -> Status {
 }
 
 impl Handle {
-    /// Every worker as it is now, in the order of the settings.
+    /// Starts one more worker; returns at once. One of its name that runs is not touched: it is to be
+    /// removed before.
+    ///
+    /// # Errors
+    /// When its log cannot be written.
+    pub fn add(&self, manifest: Manifest) -> io::Result<()> {
+        let inner = &self.0;
+        let log = inner.logs_dir.join(format!("{}.log", manifest.name));
+        let output = Output::open(&log, inner.log_bytes_max)?;
+        let status = Arc::new(Mutex::new(first_status(&manifest, log)));
+        let (commands, inbox) = mpsc::channel(8);
+        let remote = Remote {
+            name: manifest.name.clone(),
+            status: Arc::clone(&status),
+            commands,
+        };
+        let unit = Unit {
+            shared: Arc::clone(&inner.shared),
+            status,
+            output,
+            prepare_log: inner
+                .logs_dir
+                .join(format!("{}.prepare.log", manifest.name)),
+            backoff: Backoff::new(manifest.restart),
+            manifest,
+            process: None,
+            began: Instant::now(),
+        };
+        self.units().push(remote);
+        inner.tasks.spawn(unit.run(inbox));
+        Ok(())
+    }
+
+    /// Ends the process of `name` and forgets the worker. Returns when the process is gone; false
+    /// when there is no such worker.
+    pub async fn remove(&self, name: &str) -> bool {
+        let known = self.ask(name, Command::Leave).await;
+        self.units().retain(|unit| unit.name != name);
+        known
+    }
+
+    /// Every worker as it is now, in the order in which they were started.
     pub fn statuses(&self) -> Vec<Status> {
         let look = |unit: &Remote| {
             unit.status
@@ -160,7 +182,7 @@ impl Handle {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone()
         };
-        self.0.units.iter().map(look).collect()
+        self.units().iter().map(look).collect()
     }
 
     /// Events from now on; for the first who asks, from the start.
@@ -171,7 +193,7 @@ impl Handle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        first.unwrap_or_else(|| self.0.events.subscribe())
+        first.unwrap_or_else(|| self.0.shared.events.subscribe())
     }
 
     /// Ends the process of `name`, prepares it if its inputs changed, and starts it again. Returns
@@ -185,8 +207,13 @@ impl Handle {
         self.ask(name, Command::Stop).await
     }
 
+    fn units(&self) -> std::sync::MutexGuard<'_, Vec<Remote>> {
+        self.0.units.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask(&self, name: &str, command: fn(oneshot::Sender<()>) -> Command) -> bool {
-        let Some(unit) = self.0.units.iter().find(|unit| unit.name == name) else {
+        let found = self.units().iter().find(|unit| unit.name == name).cloned();
+        let Some(unit) = found else {
             return false;
         };
         let (tell, done) = oneshot::channel();
@@ -199,7 +226,7 @@ impl Handle {
 
     /// Ends every process, all at the same time, within the stop timeout.
     pub async fn shutdown(&self) {
-        self.0.stop.cancel();
+        self.0.shared.stop.cancel();
         self.0.tasks.wait().await;
     }
 }

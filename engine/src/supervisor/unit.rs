@@ -26,6 +26,8 @@ use super::{
 pub(super) enum Command {
     Restart(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
+    /// For good.
+    Leave(oneshot::Sender<()>),
 }
 
 /// What all units share.
@@ -61,7 +63,7 @@ enum Step {
 }
 
 impl Unit {
-    /// Lives until the supervisor stops.
+    /// Lives until the supervisor stops, or until it is told to leave.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let stop = self.shared.stop.clone();
         let mut step = Step::Prepare;
@@ -79,6 +81,12 @@ impl Unit {
             let (next, done) = match command {
                 None => return self.report(State::Stopped, What::Stopped),
                 Some(Command::Restart(done)) => (Step::Prepare, done),
+                Some(Command::Leave(done)) => {
+                    self.report(State::Stopped, What::Stopped);
+                    // As below.
+                    let _ = done.send(());
+                    return;
+                }
                 Some(Command::Stop(done)) => {
                     self.report(State::Stopped, What::Stopped);
                     (Step::Idle, done)
