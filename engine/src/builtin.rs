@@ -11,6 +11,8 @@ pub mod firing;
 pub mod http;
 pub mod http_functions;
 mod lanes;
+pub(crate) mod live;
+mod moving;
 pub mod observe;
 pub mod pubsub;
 pub mod queue;

@@ -20,7 +20,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{config::Env, storage::Storage};
+use crate::{builtin::live::Live, config::Env, storage::Storage};
 
 pub use config::Config;
 
@@ -33,7 +33,7 @@ pub struct Configuration {
     shelf: Shelf,
     events: Arc<Events>,
     env: Arc<dyn Env>,
-    config: Config,
+    config: Live<Config>,
     /// One write after the other, so that events come in the order of the writes. Whoever waits
     /// does so within its call's deadline.
     writing: tokio::sync::Mutex<()>,
@@ -46,14 +46,20 @@ impl Configuration {
             shelf: Shelf::new(store),
             events: Arc::new(Events::new(config.events_per_trigger_max)),
             env,
-            config,
+            config: Live::new(config),
             writing: tokio::sync::Mutex::new(()),
         })
     }
 
+    /// Goes by `config` from now on. Triggers that are bound keep their room for events.
+    pub fn reconfigure(&self, config: Config) {
+        self.events.resize(config.events_per_trigger_max);
+        self.config.set(config);
+    }
+
     async fn add(self: Arc<Self>, bus: Bus, input: api::Register) -> Result<api::Value, Error> {
         value::check_id(&input.id)?;
-        let schema = value::Schema::compile(&input.schema, self.config.schema_bytes_max)?;
+        let schema = value::Schema::compile(&input.schema, self.config.get().schema_bytes_max)?;
         let writing = self.writing.lock().await;
         let old = self.shelf.get(&input.id).await?;
         let record = Record {
@@ -82,7 +88,9 @@ impl Configuration {
         let old = old.map(|(_, old)| old);
         if old.as_ref() != Some(&record) {
             if old.is_none() {
-                self.shelf.make_room(self.config.configurations_max).await?;
+                self.shelf
+                    .make_room(self.config.get().configurations_max)
+                    .await?;
             }
             self.shelf.put(&input.id, version, &record).await?;
             let old_value = old.map(|old| old.value).unwrap_or_default();
@@ -105,7 +113,7 @@ impl Configuration {
     async fn set(self: Arc<Self>, bus: Bus, input: api::Set) -> Result<api::Written, Error> {
         let _writing = self.writing.lock().await;
         let (version, old) = self.known(&input.id).await?;
-        let schema = value::Schema::compile(&old.schema, self.config.schema_bytes_max)?;
+        let schema = value::Schema::compile(&old.schema, self.config.get().schema_bytes_max)?;
         self.check(&schema, &input.value)?;
         let record = Record {
             value: input.value,
@@ -132,7 +140,8 @@ impl Configuration {
         let value = match input.raw {
             Some(true) => record.value,
             _ => {
-                let schema = value::Schema::compile(&record.schema, self.config.schema_bytes_max)?;
+                let schema =
+                    value::Schema::compile(&record.schema, self.config.get().schema_bytes_max)?;
                 schema.expanded(&record.value, &*self.env)?
             }
         };
@@ -181,13 +190,13 @@ impl Configuration {
     }
 
     fn check(&self, schema: &value::Schema, value: &Value) -> Result<(), Error> {
-        value::check_size(value, self.config.value_bytes_max)?;
+        value::check_size(value, self.config.get().value_bytes_max)?;
         schema.expanded(value, &*self.env).map(|_| ())
     }
 
     /// The value with its variables, or as it is where they cannot be had.
     fn shown(&self, record: &Record) -> Value {
-        let schema = value::Schema::compile(&record.schema, self.config.schema_bytes_max);
+        let schema = value::Schema::compile(&record.schema, self.config.get().schema_bytes_max);
         schema
             .and_then(|schema| schema.expanded(&record.value, &*self.env))
             .unwrap_or_else(|_| record.value.clone())

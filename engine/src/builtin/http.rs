@@ -27,16 +27,18 @@ use std::{
 };
 
 use agentos_sdk::{
-    Bus, Code, Error, Registrar, Stop, TriggerProvider, TriggerSpec, TriggerTypeSpec, Worker,
-    async_trait,
+    Bus, Error, Registrar, Stop, TriggerProvider, TriggerSpec, TriggerTypeSpec, Worker, async_trait,
 };
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 pub use config::{Config, Cors, Middleware, Phase};
 
-use crate::{channel::Channels, listener::Gate};
+use crate::{
+    builtin::{live::Live, moving::Moving},
+    channel::Channels,
+    listener::Gate,
+};
 use door::Door;
 use room::Room;
 use routes::Routes;
@@ -46,19 +48,21 @@ const STREAM_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// The built-in worker `http`.
 pub struct Http {
-    listener: Mutex<Option<TcpListener>>,
-    shared: Arc<Shared>,
+    listener: Moving,
+    routes: Arc<Routes>,
+    shared: Live<Shared>,
 }
 
+/// What a request goes by, from its head to its end.
 struct Shared {
     config: Config,
     door: Door,
-    routes: Routes,
+    routes: Arc<Routes>,
     room: Arc<Room>,
     /// The engine's, by priority.
     middleware: Vec<Arc<str>>,
     channels: Arc<Channels>,
-    bus: OnceLock<Bus>,
+    bus: Arc<OnceLock<Bus>>,
     ready: Ready,
     speaks_json: SpeaksJson,
 }
@@ -92,33 +96,61 @@ impl Http {
     pub(crate) async fn bind(
         address: SocketAddr,
         gate: Gate,
-        mut config: Config,
+        config: Config,
         around: Surroundings,
     ) -> io::Result<(Arc<Self>, SocketAddr)> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let room = Arc::new(Room::new(config.requests_max, config.requests_waiting_max));
-        config.middleware.sort_by_key(|asked| asked.priority);
-        let middleware = config.middleware.iter();
-        let middleware = middleware.map(|asked| Arc::clone(&asked.function_id));
-        let shared = Arc::new(Shared {
-            middleware: middleware.collect(),
+        let routes = Arc::new(Routes::new(Arc::clone(&room)));
+        let shared = Shared {
+            middleware: in_order(&config),
             door: Door::new(gate, config.cors.clone()),
             config,
-            routes: Routes::new(Arc::clone(&room)),
+            routes: Arc::clone(&routes),
             room,
             channels: around.channels,
-            bus: OnceLock::new(),
+            bus: Arc::default(),
             ready: around.ready,
             speaks_json: around.speaks_json,
+        };
+        let http = Http {
+            listener: Moving::new(),
+            routes,
+            shared: Live::new(shared),
+        };
+        http.move_to(listener).map_err(io::Error::other)?;
+        Ok((Arc::new(http), address))
+    }
+
+    /// Answers requests there from now on. Those that came elsewhere are answered to their end.
+    pub(crate) fn move_to(&self, listener: TcpListener) -> Result<(), Error> {
+        self.listener.to(listener)
+    }
+
+    /// Goes by `gate` and `config` from the next request on.
+    pub(crate) fn reconfigure(&self, gate: Gate, config: Config) {
+        let now = self.shared.get();
+        let sizes = |config: &Config| (config.requests_max, config.requests_waiting_max);
+        let room = match sizes(&config) == sizes(&now.config) {
+            true => Arc::clone(&now.room),
+            false => {
+                let room = Arc::new(Room::new(config.requests_max, config.requests_waiting_max));
+                self.routes.resize(Arc::clone(&room));
+                room
+            }
+        };
+        self.shared.set(Shared {
+            middleware: in_order(&config),
+            door: Door::new(gate, config.cors.clone()),
+            config,
+            routes: Arc::clone(&self.routes),
+            room,
+            channels: Arc::clone(&now.channels),
+            bus: Arc::clone(&now.bus),
+            ready: Arc::clone(&now.ready),
+            speaks_json: Arc::clone(&now.speaks_json),
         });
-        Ok((
-            Arc::new(Http {
-                listener: Mutex::new(Some(listener)),
-                shared,
-            }),
-            address,
-        ))
     }
 }
 
@@ -144,30 +176,36 @@ impl Worker for Http {
             })),
             payload_schema: None,
         };
-        registrar.trigger_type(spec("http"), Arc::new(Provider(Arc::clone(&self.shared))));
+        registrar.trigger_type(spec("http"), Arc::new(Provider(Arc::clone(&self.routes))));
         // The name that older documentation of the JSON dialect uses.
-        registrar.trigger_type(spec("api"), Arc::new(Provider(Arc::clone(&self.shared))));
+        registrar.trigger_type(spec("api"), Arc::new(Provider(Arc::clone(&self.routes))));
     }
 
     async fn run(self: Arc<Self>, bus: Bus, stop: Stop) -> Result<(), Error> {
-        let listener = self.listener.lock().take();
-        let listener = listener
-            .ok_or_else(|| Error::engine(Code::Internal, "the HTTP listener runs already"))?;
-        // Set once: the listener is taken once.
-        let _ = self.shared.bus.set(bus);
-        accept::serve(listener, Arc::clone(&self.shared), stop).await;
-        Ok(())
+        // Set once: a worker runs once.
+        let _ = self.shared.get().bus.set(bus);
+        let serve =
+            |listener, leave| accept::serve(listener, self.shared.clone(), leave, stop.clone());
+        self.listener.serve(&stop, serve).await
     }
 }
 
-struct Provider(Arc<Shared>);
+/// The middleware that is asked before every function.
+fn in_order(config: &Config) -> Vec<Arc<str>> {
+    let mut middleware: Vec<&Middleware> = config.middleware.iter().collect();
+    middleware.sort_by_key(|asked| asked.priority);
+    let ids = middleware.into_iter();
+    ids.map(|asked| Arc::clone(&asked.function_id)).collect()
+}
+
+struct Provider(Arc<Routes>);
 
 impl TriggerProvider for Provider {
     fn bind(&self, trigger: TriggerSpec) -> Result<(), Error> {
-        self.0.routes.bind(&trigger)
+        self.0.bind(&trigger)
     }
 
     fn unbind(&self, id: &str) {
-        self.0.routes.unbind(id);
+        self.0.unbind(id);
     }
 }

@@ -5,7 +5,14 @@
 //! caller that gives up leaves no half-done job, because the lane goes on without it. What a job
 //! is, only its owner knows.
 
-use std::{collections::VecDeque, hash::Hash, sync::Arc};
+use std::{
+    collections::VecDeque,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use agentos_sdk::{Code, Error};
 use dashmap::{DashMap, Entry};
@@ -30,7 +37,7 @@ pub(super) trait Work: Send + Sync + 'static {
 /// The jobs that wait, by key.
 pub(super) struct Lanes<K, J> {
     waiting: DashMap<K, VecDeque<J>>,
-    per_key_max: usize,
+    per_key_max: AtomicUsize,
 }
 
 impl<K: Eq + Hash, J> Lanes<K, J> {
@@ -38,8 +45,13 @@ impl<K: Eq + Hash, J> Lanes<K, J> {
     pub(super) fn new(per_key_max: usize) -> Self {
         Lanes {
             waiting: DashMap::new(),
-            per_key_max,
+            per_key_max: AtomicUsize::new(per_key_max),
         }
+    }
+
+    /// From now on `per_key_max` jobs may wait. Those that wait already stay.
+    pub(super) fn resize(&self, per_key_max: usize) {
+        self.per_key_max.store(per_key_max, Ordering::Relaxed);
     }
 
     /// Keys for which there are jobs that wait, or that are not all done.
@@ -56,7 +68,7 @@ impl<K: Eq + Hash, J> Lanes<K, J> {
 pub(super) fn enqueue<W: Work>(worker: &Arc<W>, key: W::Key, job: W::Job) -> Result<(), Error> {
     let lanes = worker.lanes();
     match lanes.waiting.entry(key.clone()) {
-        Entry::Occupied(lane) if lane.get().len() >= lanes.per_key_max => {
+        Entry::Occupied(lane) if lane.get().len() >= lanes.per_key_max.load(Ordering::Relaxed) => {
             return Err(Error::engine(
                 Code::Overloaded,
                 "too many writes wait for this key",

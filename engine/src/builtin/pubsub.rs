@@ -13,7 +13,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::builtin::firing::Target;
+use crate::builtin::{firing::Target, live::Live};
 
 mod config;
 mod topics;
@@ -23,7 +23,7 @@ use topics::Topics;
 
 /// The built-in worker `pubsub`.
 pub struct Pubsub {
-    config: Config,
+    config: Live<Config>,
     topics: RwLock<Topics<Arc<Target>>>,
 }
 
@@ -48,9 +48,14 @@ struct Subscribe {
 impl Pubsub {
     pub fn new(config: Config) -> Arc<Self> {
         Arc::new(Pubsub {
-            config,
+            config: Live::new(config),
             topics: RwLock::default(),
         })
+    }
+
+    /// Goes by `config` from now on. Subscribers that are there keep their room for messages.
+    pub fn reconfigure(&self, config: Config) {
+        self.config.set(config);
     }
 
     fn publish(&self, context: &Context, input: Publish) -> Result<(), Error> {
@@ -107,7 +112,8 @@ impl TriggerProvider for Pubsub {
             return Err(invalid("topic is empty".to_owned()));
         }
         let condition = config.condition_function_id;
-        let target = Target::new(&trigger, condition, self.config.waiting_per_subscriber_max);
+        let waiting_max = self.config.get().waiting_per_subscriber_max;
+        let target = Target::new(&trigger, condition, waiting_max);
         let replaced = self.topics.write().add(&trigger.id, &config.topic, target);
         if let Some(replaced) = replaced {
             replaced.close();

@@ -72,12 +72,10 @@ impl Queue {
 
     async fn with_clock(
         store: Arc<dyn Storage>,
-        mut config: Config,
+        config: Config,
         clock: Clock,
     ) -> Result<Arc<Queue>, Error> {
-        if config.queue_configs.is_empty() {
-            config.queue_configs = Config::default().queue_configs;
-        }
+        let config = complete(config);
         config
             .check()
             .map_err(|problem| Error::caller(Code::InvalidInput, problem))?;
@@ -86,6 +84,13 @@ impl Queue {
         let topics = Topics::load(Arc::clone(&queues)).await;
         let topics = Arc::new(topics.map_err(error::from_storage)?);
         Ok(Arc::new(Queue { queues, topics }))
+    }
+
+    /// Goes by `config`, which was checked, from now on. Deliveries under way have the time that they
+    /// had when they began.
+    pub fn reconfigure(&self, config: Config) {
+        self.queues.shared.config.set(complete(config));
+        self.queues.reconfigure();
     }
 
     /// Starts no more deliveries. Those under way may succeed; if they fail, they have not been.
@@ -294,6 +299,14 @@ fn trigger_type(id: &str) -> TriggerTypeSpec {
         config_schema: Some(schema_for!(api::TriggerConfig).to_value()),
         payload_schema: None,
     }
+}
+
+/// With the queue there is when none is named.
+fn complete(mut config: Config) -> Config {
+    if config.queue_configs.is_empty() {
+        config.queue_configs = Config::default().queue_configs;
+    }
+    config
 }
 
 /// Runs `work` to its end, also when the caller gives up: half of it must not be done.

@@ -16,7 +16,10 @@ use schemars::{JsonSchema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    builtin::document::{Doc, ops},
+    builtin::{
+        document::{Doc, ops},
+        live::Live,
+    },
     storage::Storage,
 };
 
@@ -59,10 +62,8 @@ impl State {
     }
 
     fn with_clock(store: Arc<dyn Storage>, config: Config, clock: Clock) -> Arc<State> {
-        let events = Arc::new(Events::new(
-            config.events_per_trigger_max,
-            config.triggers_enabled,
-        ));
+        let config = Live::new(config);
+        let events = Arc::new(Events::new(config.clone()));
         let reads = Reads {
             store: Arc::clone(&store),
             config: config.clone(),
@@ -74,6 +75,12 @@ impl State {
             writes,
             events,
         })
+    }
+
+    /// Goes by `config` from now on. Triggers that are bound keep their room for events.
+    pub fn reconfigure(&self, config: Config) {
+        self.writes.resize(config.writes_per_key_max);
+        self.writes.config.set(config);
     }
 
     async fn set(self: Arc<Self>, bus: Bus, input: api::Set) -> Result<api::Written, Error> {
@@ -147,7 +154,7 @@ impl State {
         request: Request,
         bus: Bus,
     ) -> Result<Done, Error> {
-        let address = Address::new(scope, key, &self.writes.config)?;
+        let address = Address::new(scope, key, &self.writes.config.get())?;
         self.writes.submit(address, request, Some(bus)).await
     }
 }

@@ -15,12 +15,15 @@ use std::{
 use agentos_sdk::{
     Bus, Context, Error, FunctionBuilder, Registrar, Stop, TriggerTypeSpec, Worker, async_trait,
 };
-use parking_lot::Mutex;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
 
-use crate::{builtin::document::Doc, listener::Gate, storage::Storage};
+use crate::{
+    builtin::{document::Doc, live::Live, moving::Moving},
+    listener::Gate,
+    storage::Storage,
+};
 
 mod api;
 mod change;
@@ -64,14 +67,15 @@ type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The built-in worker `stream`.
 pub struct Stream {
-    config: Config,
+    config: Live<Config>,
     reads: Arc<Reads>,
     writes: Arc<Writes>,
     events: Arc<Events>,
     joins: Arc<Visits>,
     leaves: Arc<Visits>,
-    /// Where clients come in, and who may, until the worker runs.
-    door: Mutex<Option<(TcpListener, Gate)>>,
+    /// Where clients come in, and who may.
+    listener: Moving,
+    gate: Option<Live<Gate>>,
 }
 
 impl Stream {
@@ -90,12 +94,31 @@ impl Stream {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
         let clock: Clock = Arc::new(wall_clock_ms);
-        let stream = Self::open(Some((socket, gate)), config, store, offered, clock);
+        let stream = Self::open(Some(gate), config, store, offered, clock);
+        stream.move_to(socket).map_err(io::Error::other)?;
         Ok((stream, address))
     }
 
+    /// Lets clients in there from now on. Those that came in elsewhere stay.
+    pub(crate) fn move_to(&self, socket: TcpListener) -> Result<(), Error> {
+        self.listener.to(socket)
+    }
+
+    /// Goes by `config` and `gate` from now on. Clients that are there keep the bounds with which they
+    /// came, and triggers that are bound keep their room for events.
+    pub(crate) fn reconfigure(&self, gate: Gate, config: Config) {
+        self.writes.resize(config.writes_per_item_max);
+        self.events.triggers.resize(config.events_per_trigger_max);
+        self.joins.resize(config.events_per_trigger_max);
+        self.leaves.resize(config.events_per_trigger_max);
+        self.config.set(config);
+        if let Some(live) = &self.gate {
+            live.set(gate);
+        }
+    }
+
     fn open(
-        door: Option<(TcpListener, Gate)>,
+        gate: Option<Gate>,
         config: Config,
         store: Arc<dyn Storage>,
         offered: Offered,
@@ -103,6 +126,7 @@ impl Stream {
     ) -> Arc<Self> {
         let providers = Providers(offered);
         let waiting_max = config.events_per_trigger_max;
+        let config = Live::new(config);
         let triggers = Arc::new(Triggers::new(waiting_max));
         let events = Arc::new(Events::new(triggers, clock));
         let reads = Reads {
@@ -118,7 +142,8 @@ impl Stream {
             events,
             joins: Arc::new(Visits::new(api::JOINED, waiting_max)),
             leaves: Arc::new(Visits::new(api::LEFT, waiting_max)),
-            door: Mutex::new(door),
+            listener: Moving::new(),
+            gate: gate.map(Live::new),
         })
     }
 
@@ -170,9 +195,10 @@ impl Stream {
             group: &input.group_id,
             item: input.id.as_deref(),
         };
-        place.check(&self.config)?;
+        let config = self.config.get();
+        place.check(&config)?;
         let data = input.data.clone().unwrap_or_default();
-        let (bytes, bytes_max) = (data.text().len(), self.config.value_bytes_max);
+        let (bytes, bytes_max) = (data.text().len(), config.value_bytes_max);
         if bytes > bytes_max {
             return Err(error::value_too_large(bytes, bytes_max));
         }
@@ -190,7 +216,7 @@ impl Stream {
     }
 
     fn address(&self, stream: &str, group: &str, item: &str) -> Result<Address, Error> {
-        Address::new(stream, group, item, &self.config)
+        Address::new(stream, group, item, &self.config.get())
     }
 }
 
@@ -242,7 +268,7 @@ impl Worker for Stream {
     }
 
     async fn run(self: Arc<Self>, bus: Bus, stop: Stop) -> Result<(), Error> {
-        let Some((socket, gate)) = self.door.lock().take() else {
+        let Some(gate) = self.gate.clone() else {
             stop.cancelled().await;
             return Ok(());
         };
@@ -255,8 +281,16 @@ impl Worker for Stream {
             joins: Arc::clone(&self.joins),
             leaves: Arc::clone(&self.leaves),
         });
-        listener::run(socket, Arc::new(gate), shared, stop).await;
-        Ok(())
+        let serve = |socket, leave| {
+            listener::run(
+                socket,
+                gate.clone(),
+                Arc::clone(&shared),
+                leave,
+                stop.clone(),
+            )
+        };
+        self.listener.serve(&stop, serve).await
     }
 }
 

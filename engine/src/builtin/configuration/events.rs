@@ -3,7 +3,13 @@
 //! Calls are void, so they are at most once and nobody waits for them. They come in the order of
 //! the writes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use agentos_sdk::{Bus, Code, Error, Payload, TriggerProvider, TriggerSpec};
 use parking_lot::RwLock;
@@ -28,7 +34,7 @@ pub(super) struct Happening<'a> {
 /// Who wants to hear of which changes.
 pub(super) struct Events {
     bindings: RwLock<HashMap<Arc<str>, Binding>>,
-    queue_max: usize,
+    queue_max: AtomicUsize,
 }
 
 struct Binding {
@@ -41,8 +47,13 @@ impl Events {
     pub(super) fn new(queue_max: usize) -> Self {
         Events {
             bindings: RwLock::default(),
-            queue_max,
+            queue_max: AtomicUsize::new(queue_max),
         }
+    }
+
+    /// Room for events of triggers bound from now on.
+    pub(super) fn resize(&self, queue_max: usize) {
+        self.queue_max.store(queue_max, Ordering::Relaxed);
     }
 
     /// Calls every bound function that wants to hear of `happening`.
@@ -106,7 +117,11 @@ impl TriggerProvider for Events {
         let binding = Binding {
             id: config.configuration_id,
             event_types: config.event_types,
-            target: Target::new(&trigger, config.condition_function_id, self.queue_max),
+            target: Target::new(
+                &trigger,
+                config.condition_function_id,
+                self.queue_max.load(Ordering::Relaxed),
+            ),
         };
         let old = self.bindings.write().insert(trigger.id, binding);
         if let Some(old) = old {

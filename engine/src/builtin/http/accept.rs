@@ -15,14 +15,11 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Shared;
-use crate::channel;
+use crate::{builtin::live::Live, channel};
 
 /// How long running requests may go on after the engine was told to stop. Less than the engine
 /// gives its workers.
@@ -37,15 +34,19 @@ const STREAMS_MAX: u32 = 128;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Accepts until `stop`, then lets running requests finish for a moment.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Stop) {
-    let room = Arc::new(Semaphore::new(shared.config.connections_max));
+/// Accepts until `leave`, then lets running requests finish: at `stop`, for a moment only.
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Live<Shared>,
+    leave: CancellationToken,
+    stop: Stop,
+) {
     let connections = TaskTracker::new();
     let enough = CancellationToken::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = leave.cancelled() => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -56,21 +57,24 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Stop
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+        if connections.len() >= shared.get().config.connections_max {
             refuse(&stream);
             continue;
-        };
-        let (shared, stop, enough) = (Arc::clone(&shared), stop.clone(), enough.clone());
+        }
+        let (shared, leave, enough) = (shared.clone(), leave.clone(), enough.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = connection(stream, shared, stop) => {}
+                () = connection(stream, shared, leave) => {}
                 () = enough.cancelled() => {}
             }
-            drop(place);
         });
     }
     drop(listener);
     connections.close();
+    tokio::select! {
+        () = connections.wait() => return,
+        () = stop.cancelled() => {}
+    }
     if tokio::time::timeout(STOP_TIMEOUT, connections.wait())
         .await
         .is_err()
@@ -87,7 +91,7 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(REFUSAL);
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>, stop: Stop) {
+async fn connection(stream: TcpStream, shared: Live<Shared>, leave: CancellationToken) {
     // A token of a stream must not wait for the acknowledgement of the one before.
     let set = stream
         .set_nodelay(true)
@@ -95,13 +99,13 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, stop: Stop) {
     if let Err(error) = set {
         tracing::debug!(%error, "a socket option cannot be set");
     }
-    let head_timeout = shared.config.head_timeout();
+    let head_timeout = shared.get().config.head_timeout();
     let asked = Arc::new(AtomicBool::new(false));
     let service = {
         let asked = Arc::clone(&asked);
         service_fn(move |request| {
             asked.store(true, Ordering::Relaxed);
-            let shared = Arc::clone(&shared);
+            let shared = shared.get();
             async move { Ok::<_, Infallible>(shared.answer(request).await) }
         })
     };
@@ -122,7 +126,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, stop: Stop) {
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     // hyper does not count the time in which it finds out which version of HTTP this is.
     let mut first_head = std::pin::pin!(tokio::time::sleep(head_timeout));
-    let (mut stopping, mut waited) = (false, false);
+    let (mut leaving, mut waited) = (false, false);
     loop {
         tokio::select! {
             served = connection.as_mut() => {
@@ -131,8 +135,8 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, stop: Stop) {
                 }
                 return;
             }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
+            () = leave.cancelled(), if !leaving => {
+                leaving = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = first_head.as_mut(), if !waited => {

@@ -51,6 +51,7 @@ pub(super) enum Auth {
 }
 
 /// A bound route.
+#[derive(Clone)]
 pub(super) struct Route {
     pub(super) function: Arc<str>,
     pub(super) namespace: Option<Arc<str>>,
@@ -79,7 +80,7 @@ pub(super) struct Matched {
 
 pub(super) struct Routes {
     table: RwLock<Table>,
-    room: Arc<Room>,
+    room: RwLock<Arc<Room>>,
 }
 
 #[derive(Default)]
@@ -107,12 +108,28 @@ impl Routes {
     pub(super) fn new(room: Arc<Room>) -> Self {
         Routes {
             table: RwLock::default(),
-            room,
+            room: RwLock::new(room),
         }
     }
 
+    /// Routes have their share of `room` from now on.
+    pub(super) fn resize(&self, room: Arc<Room>) {
+        let mut table = self.table.write();
+        for bound in table.bound.values_mut() {
+            let share = room.share();
+            for (_, route) in bound {
+                let resized = Route {
+                    share: Arc::clone(&share),
+                    ..Route::clone(route)
+                };
+                *route = Arc::new(resized);
+            }
+        }
+        *self.room.write() = room;
+    }
+
     pub(super) fn bind(&self, trigger: &TriggerSpec) -> Result<(), Error> {
-        let (mut route, pattern) = read(trigger, self.room.share())?;
+        let (mut route, pattern) = read(trigger, self.room.read().share())?;
         let key = format!("{} {pattern}", route.method);
         let mut table = self.table.write();
         table.unbind(&trigger.id);

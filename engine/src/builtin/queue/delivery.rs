@@ -152,7 +152,7 @@ impl Line {
     }
 
     fn failure(&self, lease: &Lease, error: &Error) -> Failure {
-        let grace_ms = self.shared.config.missing_function_grace_ms;
+        let grace_ms = self.shared.config.get().missing_function_grace_ms;
         let returning = || {
             lease.inherited && self.shared.now_ms() < self.shared.opened_ms.saturating_add(grace_ms)
         };

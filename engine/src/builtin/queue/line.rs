@@ -10,10 +10,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::{
+    config::QueueConfig,
     machine::{Counts, Full, Lease, Machine},
     name::{self, Name, Number},
     record::{BODIES, Body, HEADS, Head, body_key},
-    rules::{self, Rules},
+    rules::{self, Rules, TriggerRules},
     shared::Shared,
 };
 use crate::{builtin::firing::Target, storage::Batch};
@@ -32,6 +33,8 @@ struct Inner {
     /// Triggers of the function, for a topic's subscriber. They share the queue; the newest says
     /// how it is called.
     targets: Vec<Arc<Target>>,
+    /// What the newest trigger says of the rules.
+    asked: TriggerRules,
     /// Reasons to keep a subscriber's queue closed for a while.
     holds: usize,
     /// When the alarm rings for this line.
@@ -41,7 +44,7 @@ struct Inner {
 impl Line {
     pub(super) fn new(name: Name, rules: Rules, shared: &Arc<Shared>) -> Arc<Self> {
         let open = matches!(name, Name::Function(_));
-        let machine = Machine::new(rules, shared.config.messages_per_queue_max, open);
+        let machine = Machine::new(rules, shared.config.get().messages_per_queue_max, open);
         Arc::new(Line {
             prefix: name.prefix(),
             name,
@@ -50,6 +53,7 @@ impl Line {
             inner: Mutex::new(Inner {
                 machine,
                 targets: Vec::new(),
+                asked: TriggerRules::default(),
                 holds: 0,
                 armed_ms: None,
             }),
@@ -88,12 +92,31 @@ impl Line {
     // ── Subscribers of topics ───────────────────────────────────────────────────────────────
 
     /// Delivers to `target` from now on.
-    pub(super) fn subscribe(self: &Arc<Self>, target: Arc<Target>, rules: Rules) {
+    pub(super) fn subscribe(self: &Arc<Self>, target: Arc<Target>, asked: TriggerRules) {
+        let rules = Rules::of_topic(&self.shared.config.get().topics).amended(&asked);
         let mut inner = self.inner.lock();
+        inner.asked = asked;
         inner.targets.retain(|old| old.id() != target.id());
         inner.targets.push(target);
         inner.machine.set_rules(rules);
         inner.review();
+        drop(inner);
+        self.pump();
+    }
+
+    /// Goes by the settings as they are now.
+    pub(super) fn reconfigure(self: &Arc<Self>) {
+        let config = self.shared.config.get();
+        let mut inner = self.inner.lock();
+        let rules = match &self.name {
+            Name::Function(name) => match config.queue_configs.get(&**name) {
+                Some(queue) => Rules::of_queue(queue),
+                None => Rules::of_queue(&QueueConfig::default()),
+            },
+            _ => Rules::of_topic(&config.topics).amended(&inner.asked),
+        };
+        inner.machine.set_rules(rules);
+        inner.machine.resize(config.messages_per_queue_max);
         drop(inner);
         self.pump();
     }
@@ -158,7 +181,7 @@ impl Line {
             due_ms,
         };
         inner.machine.accept(number, head).map_err(|Full| {
-            let max = self.shared.config.messages_per_queue_max;
+            let max = self.shared.config.get().messages_per_queue_max;
             let message = format!(
                 "queue '{}' holds {max} messages, dead letters among them",
                 self.name

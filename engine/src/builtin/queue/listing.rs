@@ -38,7 +38,7 @@ impl Queue {
     fn rules_of(&self, lines: &[Arc<Line>]) -> Value {
         let bound = lines.iter().find(|line| is_consumed(line));
         let rules = bound.map_or_else(
-            || Rules::of_topic(&self.queues.shared.config.topics),
+            || Rules::of_topic(&self.queues.shared.config.get().topics),
             |line| line.rules(),
         );
         json!(rules)

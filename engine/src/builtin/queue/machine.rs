@@ -123,6 +123,11 @@ impl Machine {
         }
     }
 
+    /// What is in it already stays.
+    pub(super) fn resize(&mut self, messages_max: usize) {
+        self.messages_max = messages_max;
+    }
+
     pub(super) fn set_open(&mut self, open: bool) {
         self.open = open;
     }

@@ -31,11 +31,7 @@ impl Queues {
             shared,
             lines: DashMap::new(),
         };
-        for (name, config) in &queues.shared.config.queue_configs {
-            let name = Name::Function(name.as_str().into());
-            let line = Line::new(name, Rules::of_queue(config), &queues.shared);
-            queues.lines.insert(line.prefix().clone(), line);
-        }
+        queues.make_configured();
         queues
             .read(HEADS, |line, number, value| {
                 let head = Head::decode(value)?;
@@ -53,6 +49,24 @@ impl Queues {
             })
             .await?;
         Ok(queues)
+    }
+
+    /// A queue for each that the settings name.
+    fn make_configured(&self) {
+        for (name, config) in &self.shared.config.get().queue_configs {
+            let name = Name::Function(name.as_str().into());
+            let line = Line::new(name, Rules::of_queue(config), &self.shared);
+            self.lines.entry(line.prefix().clone()).or_insert(line);
+        }
+    }
+
+    /// Goes by the settings as they are now. A queue that they name no more delivers what it has, by
+    /// the usual rules.
+    pub(super) fn reconfigure(&self) {
+        self.make_configured();
+        for line in self.all() {
+            line.reconfigure();
+        }
     }
 
     async fn read(
@@ -92,7 +106,7 @@ impl Queues {
                 tracing::warn!(queue = %name, "a queue that is not configured has messages; they are delivered by the usual rules");
                 Rules::of_queue(&super::config::QueueConfig::default())
             }
-            _ => Rules::of_topic(&self.shared.config.topics),
+            _ => Rules::of_topic(&self.shared.config.get().topics),
         };
         let line = Line::new(name, rules, &self.shared);
         self.lines.insert(line.prefix().clone(), Arc::clone(&line));
@@ -111,7 +125,8 @@ impl Queues {
     /// # Errors
     /// `not_found`, with the queues that there are.
     pub(super) fn function(&self, name: &str) -> Result<Arc<Line>, Error> {
-        let configs = &self.shared.config.queue_configs;
+        let config = self.shared.config.get();
+        let configs = &config.queue_configs;
         let line = self.find(&Name::Function(name.into()));
         line.filter(|_| configs.contains_key(name)).ok_or_else(|| {
             let known: Vec<&str> = configs.keys().map(String::as_str).collect();
@@ -129,8 +144,9 @@ impl Queues {
     /// # Errors
     /// `overloaded` when there are too many.
     pub(super) fn of_topic(&self, name: Name) -> Result<Arc<Line>, Error> {
-        let max = self.shared.config.topics_max;
-        let full = self.lines.len() >= max.saturating_add(self.shared.config.queue_configs.len());
+        let config = self.shared.config.get();
+        let max = config.topics_max;
+        let full = self.lines.len() >= max.saturating_add(config.queue_configs.len());
         match self.lines.entry(name.prefix()) {
             Entry::Occupied(line) => Ok(Arc::clone(line.get())),
             Entry::Vacant(_) if full => Err(Error::engine(
@@ -138,7 +154,7 @@ impl Queues {
                 format!("there are {max} topics and subscribers already"),
             )),
             Entry::Vacant(vacant) => {
-                let rules = Rules::of_topic(&self.shared.config.topics);
+                let rules = Rules::of_topic(&config.topics);
                 let line = Line::new(name, rules, &self.shared);
                 vacant.insert(Arc::clone(&line));
                 Ok(line)

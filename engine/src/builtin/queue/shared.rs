@@ -13,7 +13,10 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::{Clock, acks::Acks, alarm::Alarm, config::Config, name::Number};
-use crate::storage::{Batch, Storage};
+use crate::{
+    builtin::live::Live,
+    storage::{Batch, Storage},
+};
 
 /// First and longest pause before something is written again that could not be.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
@@ -21,7 +24,7 @@ const WRITE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Storage>,
-    pub(super) config: Config,
+    pub(super) config: Live<Config>,
     pub(super) clock: Clock,
     /// There while the worker runs; nothing is delivered before and after.
     bus: RwLock<Option<Bus>>,
@@ -41,7 +44,7 @@ impl Shared {
         let opened_ms = clock();
         Arc::new(Shared {
             store,
-            config,
+            config: Live::new(config),
             clock,
             bus: RwLock::new(None),
             halted: CancellationToken::new(),

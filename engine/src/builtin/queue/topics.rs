@@ -16,7 +16,7 @@ use super::{
     name::{self, Name},
     queues::Queues,
     record::{Body, HEADS, SUBSCRIBERS},
-    rules::{Rules, TriggerRules},
+    rules::TriggerRules,
 };
 use crate::{
     builtin::firing::Target,
@@ -129,7 +129,8 @@ impl Topics {
         let now_ms = shared.now_ms();
         let subscribers = book.topics.get(topic).into_iter().flatten();
         let is_old = |subscriber: &&Subscriber| {
-            let until = |gone_ms: u64| gone_ms.saturating_add(shared.config.subscriber_memory_ms);
+            let until =
+                |gone_ms: u64| gone_ms.saturating_add(shared.config.get().subscriber_memory_ms);
             subscriber
                 .gone_ms
                 .is_some_and(|gone_ms| until(gone_ms) <= now_ms)
@@ -262,8 +263,6 @@ impl TriggerProvider for Topics {
                 .clone()
                 .filter(|namespace| !namespace.is_empty()),
         };
-        let rules = Rules::of_topic(&self.queues.shared.config.topics);
-        let rules = rules.amended(&config.queue_config.unwrap_or_default());
 
         let mut book = self.book.lock();
         let line = self.queues.of_topic(name)?;
@@ -292,7 +291,7 @@ impl TriggerProvider for Topics {
             }
         }
         let hold = line.hold();
-        line.subscribe(target, rules);
+        line.subscribe(target, config.queue_config.unwrap_or_default());
         self.move_waiting(&book, &topic);
         drop(hold);
         Ok(())

@@ -12,9 +12,10 @@ use serde_json::Value;
 
 use super::{
     api::{Event, EventType, TRIGGER_TYPE, TriggerConfig},
+    config::Config,
     row::Address,
 };
-use crate::builtin::{document::Doc, firing::Target};
+use crate::builtin::{document::Doc, firing::Target, live::Live};
 
 /// A committed change.
 pub(super) struct Happening {
@@ -27,8 +28,7 @@ pub(super) struct Happening {
 /// Who wants to hear of which changes.
 pub(super) struct Events {
     bindings: RwLock<Bindings>,
-    queue_max: usize,
-    is_on: bool,
+    config: Live<Config>,
 }
 
 /// Bindings by the scope they name; those under `None` hear of all scopes.
@@ -44,17 +44,16 @@ struct Binding {
 }
 
 impl Events {
-    pub(super) fn new(queue_max: usize, is_on: bool) -> Self {
+    pub(super) fn new(config: Live<Config>) -> Self {
         Events {
             bindings: RwLock::default(),
-            queue_max,
-            is_on,
+            config,
         }
     }
 
     /// Calls every bound function that wants to hear of `happening`.
     pub(super) fn publish(&self, bus: &Bus, happening: &Happening) {
-        if !self.is_on {
+        if !self.config.get().triggers_enabled {
             return;
         }
         let wanted = self.bindings.read().matching(&happening.address);
@@ -85,7 +84,11 @@ impl TriggerProvider for Events {
         };
         let binding = Binding {
             key: config.key,
-            target: Target::new(&trigger, config.condition_function_id, self.queue_max),
+            target: Target::new(
+                &trigger,
+                config.condition_function_id,
+                self.config.get().events_per_trigger_max,
+            ),
         };
         let mut bindings = self.bindings.write();
         bindings.remove(&trigger.id);

@@ -13,9 +13,9 @@ use crate::storage::{self, Scan};
 
 /// Sweeps until `stop`.
 pub(super) async fn run(writes: Arc<Writes>, bus: Bus, stop: Stop) {
-    let interval = Duration::from_millis(writes.config.sweep_interval_ms.max(1));
+    let interval = || Duration::from_millis(writes.config.get().sweep_interval_ms.max(1));
     while stop
-        .run_until_cancelled(tokio::time::sleep(interval))
+        .run_until_cancelled(tokio::time::sleep(interval()))
         .await
         .is_some()
     {

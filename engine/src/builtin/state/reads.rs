@@ -11,7 +11,7 @@ use super::{
     row::{Address, Row, VALUES},
 };
 use crate::{
-    builtin::document::Doc,
+    builtin::{document::Doc, live::Live},
     storage::{Entry, Page, Scan, Storage},
 };
 
@@ -22,13 +22,13 @@ const ENTRIES_MAX: usize = 1000;
 /// Looks values up.
 pub(super) struct Reads {
     pub(super) store: Arc<dyn Storage>,
-    pub(super) config: Config,
+    pub(super) config: Live<Config>,
     pub(super) clock: Clock,
 }
 
 impl Reads {
     pub(super) async fn get(&self, input: &api::Get) -> Result<Option<Doc>, Error> {
-        let address = Address::new(&input.scope, &input.key, &self.config)?;
+        let address = Address::new(&input.scope, &input.key, &self.config.get())?;
         let record = self
             .store
             .get(VALUES, address.bytes())
@@ -45,7 +45,7 @@ impl Reads {
     }
 
     pub(super) async fn list(&self, input: &api::List) -> Result<Vec<Doc>, Error> {
-        let first = Address::new(&input.scope, "", &self.config)?;
+        let first = Address::new(&input.scope, "", &self.config.get())?;
         let mut scan = Scan::prefix(VALUES, first.bytes());
         let mut values = Vec::new();
         let mut bytes = 0;
@@ -57,8 +57,9 @@ impl Reads {
                     values.push(row.doc);
                 }
             }
-            if bytes > self.config.list_bytes_max {
-                return Err(error::list_too_large(self.config.list_bytes_max));
+            let bytes_max = self.config.get().list_bytes_max;
+            if bytes > bytes_max {
+                return Err(error::list_too_large(bytes_max));
             }
             match page.entries.last() {
                 Some(last) if page.more => scan = scan.after(&last.key),
@@ -73,7 +74,7 @@ impl Reads {
             let message = format!("limit is {limit}; 1 to {ENTRIES_MAX} are possible");
             return Err(Error::caller(Code::InvalidInput, message));
         }
-        let address = |key: &str| Address::new(&input.scope, key, &self.config);
+        let address = |key: &str| Address::new(&input.scope, key, &self.config.get());
         let prefix = address(input.prefix.as_deref().unwrap_or_default())?;
         let mut scan = Scan::prefix(VALUES, prefix.bytes()).limit(limit);
         if let Some(cursor) = &input.cursor {

@@ -20,7 +20,10 @@ use super::{
     row::{Address, Row, VALUES},
 };
 use crate::{
-    builtin::lanes::{self, Lanes, Work},
+    builtin::{
+        lanes::{self, Lanes, Work},
+        live::Live,
+    },
     storage::{self, Storage},
 };
 
@@ -31,7 +34,7 @@ const ATTEMPTS_MAX: u32 = 16;
 /// Decides and commits writes.
 pub(super) struct Writes {
     pub(super) store: Arc<dyn Storage>,
-    pub(super) config: Config,
+    pub(super) config: Live<Config>,
     pub(super) events: Arc<Events>,
     pub(super) clock: Clock,
     lanes: Lanes<Address, Job>,
@@ -48,17 +51,21 @@ pub(super) struct Job {
 impl Writes {
     pub(super) fn new(
         store: Arc<dyn Storage>,
-        config: Config,
+        config: Live<Config>,
         events: Arc<Events>,
         clock: Clock,
     ) -> Self {
         Writes {
-            lanes: Lanes::new(config.writes_per_key_max),
+            lanes: Lanes::new(config.get().writes_per_key_max),
             store,
             config,
             events,
             clock,
         }
+    }
+
+    pub(super) fn resize(&self, writes_per_key_max: usize) {
+        self.lanes.resize(writes_per_key_max);
     }
 
     /// Runs `request` and waits until its outcome is on disk. Events go to `bus`, if given.
@@ -121,7 +128,7 @@ impl Writes {
         loop {
             let record = self.store.get(VALUES, address.bytes()).await?;
             let stored = record.as_ref().map(Row::decode).transpose()?;
-            let (now_ms, bytes_max) = ((self.clock)(), self.config.value_bytes_max);
+            let (now_ms, bytes_max) = ((self.clock)(), self.config.get().value_bytes_max);
             let mut plan = Plan::new(address, stored);
             for job in jobs {
                 plan.add(&job.request, now_ms, bytes_max);

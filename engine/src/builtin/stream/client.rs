@@ -17,12 +17,12 @@ use super::{
     visits::Visits,
     writes::Writes,
 };
-use crate::builtin::document::Doc;
+use crate::builtin::{document::Doc, live::Live};
 
 /// What all clients have in common.
 pub(super) struct Shared {
     pub(super) bus: Bus,
-    pub(super) config: Config,
+    pub(super) config: Live<Config>,
     pub(super) events: Arc<Events>,
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Arc<Writes>,
@@ -33,6 +33,8 @@ pub(super) struct Shared {
 /// A client that has come in. When it is dropped, it has left everything.
 pub(super) struct Client {
     shared: Arc<Shared>,
+    /// As they were when it came.
+    config: Arc<Config>,
     /// What the authentication function said of it.
     context: Option<Doc>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -42,14 +44,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, context: Option<Doc>) -> Self {
-        let Config {
-            channel_size,
-            channel_bytes_max,
-            ..
-        } = shared.config;
-        let mailbox = Mailbox::new(channel_size, channel_bytes_max);
+        let config = shared.config.get();
+        let mailbox = Mailbox::new(config.channel_size, config.channel_bytes_max);
         Client {
             shared,
+            config,
             context,
             mailbox: Arc::new(mailbox),
             subscriptions: Mutex::default(),
@@ -57,7 +56,7 @@ impl Client {
     }
 
     pub(super) fn config(&self) -> &Config {
-        &self.shared.config
+        &self.config
     }
 
     pub(super) async fn hear(&self, word: Word) {
@@ -80,7 +79,7 @@ impl Client {
                 return tracing::warn!(stream = wish.stream_name, %error, "a client could not join");
             }
         }
-        let held_max = self.shared.config.channel_size;
+        let held_max = self.config.channel_size;
         let subscription = Arc::new(Subscription::new(wish, Arc::clone(&self.mailbox), held_max));
         self.begin(&subscription);
         let (sync, seen) = match self.look(&subscription).await {
@@ -101,8 +100,7 @@ impl Client {
 
     /// May the client have what it wishes?
     async fn admit(&self, wish: &Join) -> Result<bool, Error> {
-        let config = &self.shared.config;
-        wish.place().check(config)?;
+        wish.place().check(&self.config)?;
         if !self.has_room_for(&wish.subscription_id) {
             tracing::warn!("a client may have no more subscriptions");
             return Ok(false);
@@ -115,7 +113,7 @@ impl Client {
 
     fn has_room_for(&self, id: &str) -> bool {
         let subscriptions = self.subscriptions.lock();
-        subscriptions.len() < self.shared.config.subscriptions_max || subscriptions.contains_key(id)
+        subscriptions.len() < self.config.subscriptions_max || subscriptions.contains_key(id)
     }
 
     async fn look(&self, subscription: &Subscription) -> Result<(Synced, Seen), Error> {
@@ -127,7 +125,7 @@ impl Client {
     }
 
     fn join_timeout(&self) -> Duration {
-        Duration::from_millis(self.shared.config.join_timeout_ms)
+        Duration::from_millis(self.config.join_timeout_ms)
     }
 
     async fn refuse(&self, wish: &Join) {

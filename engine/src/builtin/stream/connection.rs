@@ -145,7 +145,7 @@ async fn accept(
         gate,
         knock: &mut knock,
     };
-    let config = websocket_config(shared.config.message_bytes_max);
+    let config = websocket_config(shared.config.get().message_bytes_max);
     let accepting = accept_hdr_async_with_config(stream, door, Some(config));
     match timeout(HANDSHAKE_TIMEOUT, accepting).await {
         Ok(Ok(socket)) => knock.map(|knock| (socket, knock)),
@@ -167,7 +167,8 @@ async fn authenticate(shared: &Shared, visitor: &Visitor) -> Result<Option<Doc>,
     struct Granted {
         context: Option<Doc>,
     }
-    let Some(function) = &shared.config.auth_function else {
+    let config = shared.config.get();
+    let Some(function) = &config.auth_function else {
         return Ok(None);
     };
     let call = shared.bus.call(function).timeout(AUTH_TIMEOUT);

@@ -15,14 +15,14 @@ use super::{
     subscription::Seen,
 };
 use crate::{
-    builtin::document::Doc,
+    builtin::{document::Doc, live::Live},
     storage::{Entry, Page, Scan, Storage, Version},
 };
 
 /// Looks items up.
 pub(super) struct Reads {
     pub(super) store: Arc<dyn Storage>,
-    pub(super) config: Config,
+    pub(super) config: Live<Config>,
     pub(super) providers: Providers,
 }
 
@@ -61,7 +61,7 @@ impl Reads {
             let answer = provider.ask(bus, input).await?;
             return Ok(answer.map_or(Answer::Own(Vec::new()), Answer::Provided));
         }
-        place(&input.stream_name, "", None).check(&self.config)?;
+        place(&input.stream_name, "", None).check(&self.config.get())?;
         let scan = Scan::prefix(ITEMS, &row::stream_prefix(&input.stream_name));
         let groups = self.groups(scan).await?;
         Ok(Answer::Own(
@@ -142,7 +142,7 @@ impl Reads {
         group: &str,
         item: &str,
     ) -> Result<Option<(Version, Doc)>, Error> {
-        let address = Address::new(stream, group, item, &self.config)?;
+        let address = Address::new(stream, group, item, &self.config.get())?;
         let record = self.store.get(ITEMS, address.bytes()).await;
         let record = record.map_err(error::from_storage)?;
         let item = record.map(|record| Ok((record.version, row::decode(&record)?)));
@@ -150,7 +150,7 @@ impl Reads {
     }
 
     async fn items(&self, stream: &str, group: &str) -> Result<Vec<(String, Version, Doc)>, Error> {
-        let first = Address::new(stream, group, "", &self.config)?;
+        let first = Address::new(stream, group, "", &self.config.get())?;
         let mut scan = Scan::prefix(ITEMS, first.bytes());
         let (mut items, mut bytes) = (Vec::new(), 0);
         loop {
@@ -161,8 +161,9 @@ impl Reads {
                 let id = address_of(entry)?.item().to_owned();
                 items.push((id, entry.record.version, doc));
             }
-            if bytes > self.config.list_bytes_max {
-                return Err(error::list_too_large(self.config.list_bytes_max));
+            let bytes_max = self.config.get().list_bytes_max;
+            if bytes > bytes_max {
+                return Err(error::list_too_large(bytes_max));
             }
             match page.entries.last() {
                 Some(last) if page.more => scan = scan.after(&last.key),
@@ -179,8 +180,9 @@ impl Reads {
             let address = address_of(entry)?;
             let (stream, group) = (address.stream().to_owned(), address.group().to_owned());
             bytes += stream.len() + group.len();
-            if bytes > self.config.list_bytes_max {
-                return Err(error::list_too_large(self.config.list_bytes_max));
+            let bytes_max = self.config.get().list_bytes_max;
+            if bytes > bytes_max {
+                return Err(error::list_too_large(bytes_max));
             }
             groups.push((stream, group));
             scan = scan.starting_at(&address.behind_group());

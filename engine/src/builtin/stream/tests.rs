@@ -6,6 +6,7 @@ use agentos_sdk::{
     Code, Link, Peer, TriggerSpec,
     protocol::{BindTrigger, Frame},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

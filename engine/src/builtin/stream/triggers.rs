@@ -1,6 +1,12 @@
 //! The trigger type `stream`: which functions hear of which streams.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use agentos_sdk::{Code, Error, TriggerProvider, TriggerSpec};
 use parking_lot::RwLock;
@@ -14,15 +20,20 @@ use crate::builtin::firing::Target;
 
 pub(super) struct Triggers {
     bindings: RwLock<Bindings<Arc<Target>>>,
-    queue_max: usize,
+    queue_max: AtomicUsize,
 }
 
 impl Triggers {
     pub(super) fn new(queue_max: usize) -> Self {
         Triggers {
             bindings: RwLock::default(),
-            queue_max,
+            queue_max: AtomicUsize::new(queue_max),
         }
+    }
+
+    /// Room for events of triggers bound from now on.
+    pub(super) fn resize(&self, queue_max: usize) {
+        self.queue_max.store(queue_max, Ordering::Relaxed);
     }
 
     pub(super) fn matching(&self, place: Place<'_>) -> Vec<Arc<Target>> {
@@ -42,7 +53,7 @@ impl TriggerProvider for Triggers {
             return Err(refused("stream_name is empty".to_owned()));
         }
         let condition = config.condition_function_id.clone();
-        let target = Target::new(&trigger, condition, self.queue_max);
+        let target = Target::new(&trigger, condition, self.queue_max.load(Ordering::Relaxed));
         let replaced = self.bindings.write().add(&trigger.id, config, target);
         if let Some(replaced) = replaced {
             replaced.close();

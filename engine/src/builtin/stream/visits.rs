@@ -1,7 +1,13 @@
 //! The trigger types `stream:join` and `stream:leave`: functions that hear who subscribes, and may
 //! refuse it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use agentos_sdk::{Bus, Code, Error, Payload, TriggerProvider, TriggerSpec};
 use futures_util::future::try_join_all;
@@ -16,7 +22,7 @@ use crate::builtin::firing::Target;
 pub(super) struct Visits {
     what: &'static str,
     bound: RwLock<Vec<Arc<Target>>>,
-    queue_max: usize,
+    queue_max: AtomicUsize,
 }
 
 impl Visits {
@@ -25,8 +31,13 @@ impl Visits {
         Visits {
             what,
             bound: RwLock::default(),
-            queue_max,
+            queue_max: AtomicUsize::new(queue_max),
         }
+    }
+
+    /// Room for events of triggers bound from now on.
+    pub(super) fn resize(&self, queue_max: usize) {
+        self.queue_max.store(queue_max, Ordering::Relaxed);
     }
 
     /// Asks everybody. One who answers `{"unauthorized": true}` refuses.
@@ -95,7 +106,11 @@ impl TriggerProvider for Visits {
                 Error::caller(Code::InvalidInput, message)
             })?,
         };
-        let target = Target::new(&trigger, config.condition_function_id, self.queue_max);
+        let target = Target::new(
+            &trigger,
+            config.condition_function_id,
+            self.queue_max.load(Ordering::Relaxed),
+        );
         let mut bound = self.bound.write();
         remove(&mut bound, &trigger.id);
         bound.push(target);

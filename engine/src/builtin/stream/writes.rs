@@ -25,6 +25,7 @@ use crate::{
     builtin::{
         document::Doc,
         lanes::{self, Lanes, Work},
+        live::Live,
     },
     storage::{self, Storage},
 };
@@ -36,7 +37,7 @@ const ATTEMPTS_MAX: u32 = 16;
 /// Decides and commits writes.
 pub(super) struct Writes {
     store: Arc<dyn Storage>,
-    config: Config,
+    config: Live<Config>,
     providers: Providers,
     events: Arc<Events>,
     lanes: Lanes<Address, Job>,
@@ -92,17 +93,21 @@ impl Outcome {
 impl Writes {
     pub(super) fn new(
         store: Arc<dyn Storage>,
-        config: Config,
+        config: Live<Config>,
         providers: Providers,
         events: Arc<Events>,
     ) -> Self {
         Writes {
-            lanes: Lanes::new(config.writes_per_item_max),
+            lanes: Lanes::new(config.get().writes_per_item_max),
             store,
             config,
             providers,
             events,
         }
+    }
+
+    pub(super) fn resize(&self, writes_per_item_max: usize) {
+        self.lanes.resize(writes_per_item_max);
     }
 
     /// Makes `change` and waits until its outcome is on disk, or its provider has answered.
@@ -220,7 +225,7 @@ impl Writes {
             });
             let mut plan = Plan::new(address, stored.transpose()?);
             for job in jobs {
-                plan.add(&job.change, self.config.value_bytes_max);
+                plan.add(&job.change, self.config.get().value_bytes_max);
             }
             if plan.batch.is_empty() {
                 return Ok(plan.outcomes(None));
