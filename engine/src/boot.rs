@@ -1,65 +1,54 @@
 //! Puts the engine together and starts it, in order. The one place that names everything.
 
+mod common;
+mod crew;
 mod doors;
+mod follow;
+mod modules;
 mod note;
+mod parts;
 mod token;
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use agentos_core::policy::Trust;
 use agentos_protocol::{Code, ErrorBody};
-use agentos_sdk::Worker;
-use anyhow::{Context, bail};
-use serde_json::json;
-use tokio::task::JoinHandle;
+use anyhow::Context;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Bus,
-    builtin::{
-        admin::Admin,
-        channels,
-        configuration::Configuration,
-        cron::Cron,
-        exec::Exec,
-        http::{self, Http, Readiness},
-        http_functions::{self, HttpFunctions},
-        observe::Observe,
-        pubsub::Pubsub,
-        queue::Queue,
-        state::State,
-        stream::{self, Stream},
-    },
+    builtin::{admin::Admin, channels, live::Live, observe::Observe},
     channel::{self, Channels},
-    config::{Auth, Env, Module, ProcessEnv, Settings, iii::Store},
-    listener::{Bounds, Gate},
-    session::{IiiShared, LocalSession},
+    config::{Auth, Settings},
+    listener::Bounds,
+    session::IiiShared,
     storage,
     supervisor::{self, this_program_as_guard},
 };
 
+pub use crew::Hire;
+pub use follow::Follow;
 pub use note::{Note, engines_dir};
+pub use parts::Relog;
 
+use common::{Common, WORKER_STOP, open, reachable};
+use crew::Crew;
 use doors::Doors;
+use follow::Following;
+use modules::Modules;
+use parts::Parts;
 
-/// The ports that clients look at first.
+/// The port that workers look at first.
 const BUS_PORT: u16 = 49134;
-const STREAM_PORT: u16 = 3112;
 
-/// How long background work of one worker may take to stop.
-const WORKER_STOP: Duration = Duration::from_secs(2);
 /// How long sessions may take to close after they were told.
 const SESSIONS_STOP: Duration = Duration::from_secs(3);
-
-/// A worker that runs in the engine's process.
-pub struct InProcess {
-    pub name: String,
-    pub worker: Arc<dyn Worker>,
-}
 
 /// What the boot needs from the process it runs in.
 #[derive(Clone, Debug)]
@@ -74,40 +63,37 @@ pub struct Surroundings {
 pub struct Running {
     bus: Arc<Bus>,
     bus_address: SocketAddr,
-    http_address: SocketAddr,
+    http_address: Option<SocketAddr>,
     stream_address: Option<SocketAddr>,
     token: String,
     auth: (Auth, Auth),
     took: Duration,
-    note: Note,
     supervisor: supervisor::Handle,
-    locals: Vec<LocalSession>,
-    queue: Arc<Queue>,
-    store: Arc<dyn storage::Storage>,
-    listener: JoinHandle<()>,
-    accept: CancellationToken,
+    parts: Arc<tokio::sync::Mutex<Option<Parts>>>,
+    following: Option<Following>,
     shutdown: CancellationToken,
     deadlines: CancellationToken,
 }
 
 /// Starts the engine: everything in-process is up when this returns; worker processes are on
-/// their way.
+/// their way. `hire` makes the workers in the engine's process.
 ///
 /// # Errors
 /// What stood in the way, and what to do about it. Nothing is left running then.
 pub async fn start(
-    settings: &Settings,
-    workers: Vec<InProcess>,
+    settings: &Arc<Settings>,
+    hire: Hire,
     surroundings: Surroundings,
 ) -> anyhow::Result<Running> {
     let began = Instant::now();
     // Rather than keep here what belongs elsewhere.
-    let bridged = |module: &&Module| settings.modules.bridged(**module).is_some();
-    if let Some(module) = Module::ALL.iter().find(bridged) {
-        bail!(
-            "the adapter `bridge` of {} is not served yet",
-            module.name()
-        );
+    modules::refuse_bridged(settings)?;
+    let bus = Bus::new(agentos_core::Limits::default());
+    let mut crew = Crew::new(Arc::clone(&bus), hire);
+    // What is wrong with a worker's section is told before anything starts.
+    let mut recruits = Vec::new();
+    for builtin in &settings.workers.builtin {
+        recruits.extend(crew.recruit(&builtin.name, settings)?);
     }
     std::fs::create_dir_all(&settings.data_dir).with_context(|| {
         format!(
@@ -115,289 +101,131 @@ pub async fn start(
             settings.data_dir.display()
         )
     })?;
-    let mut note = Note::claim(&settings.data_dir)?;
+    let note = Note::claim(&settings.data_dir)?;
     let token = token::read_or_make(&settings.data_dir)?;
     let store =
         storage::fjall::open(&settings.data_dir.join("store")).context("cannot open the store")?;
-
-    let bus = Bus::new(agentos_core::Limits::default());
     let (observe, telemetry) = Observe::open(settings.modules.observe()?);
     bus.watch(telemetry.watcher());
-    let message_bytes_max = usize::try_from(settings.limits.message_bytes_max)?;
-    let outbox = agentos_wire::Limits {
-        frames_max: usize::try_from(settings.limits.outbox_frames_max)?,
-        bytes_max: usize::try_from(settings.limits.outbox_bytes_max)?,
-    };
-    let bounds = Bounds::new(usize::try_from(settings.limits.sessions_max)?, outbox);
+    let common = Arc::new(Common {
+        bus: Arc::clone(&bus),
+        store,
+        channels: Channels::new(channel::Config::default()),
+        token: token.clone(),
+        message_bytes_max: usize::try_from(settings.limits.message_bytes_max)?,
+        processes: Arc::new(OnceLock::new()),
+        is_beside_another: common::is_beside_another(settings),
+    });
     let shared = IiiShared {
         bus: Arc::clone(&bus),
-        grace: settings.registration_namespace_grace,
+        grace: Live::new(settings.registration_namespace_grace),
         telemetry: telemetry.clone(),
+        registering: Arc::default(),
     };
-    let channels = Channels::new(channel::Config::default());
-    let common = doors::Common {
-        shared,
-        channels: Arc::clone(&channels),
-        bounds,
-        token: &token,
-        message_bytes_max,
-    };
-    let mut doors = Doors::bind(settings, common).await?;
-    let bus_address = doors.address()?;
-
-    let gate = Gate::new(&settings.http.listener, &token, message_bytes_max);
-    let http_config = http::Config {
-        body_bytes_max: settings.http.body_bytes_max,
-        timeout_ms: u64::try_from(settings.http.timeout.as_millis())?,
-        ..settings.modules.http()?
-    };
-    let processes = Arc::new(std::sync::OnceLock::new());
-    let around = http::Surroundings {
-        channels: Arc::clone(&channels),
-        ready: readiness(&processes),
-        speaks_json: {
-            let bus = Arc::clone(&bus);
-            Arc::new(move |namespace, function| bus.speaks_json(namespace, function))
-        },
-    };
-    let (http, http_address) =
-        Http::bind(settings.http.listener.address, gate, http_config, around)
-            .await
-            .with_context(|| {
-                busy(
-                    settings.http.listener.address,
-                    "listen.http.port",
-                    "--http-port",
-                )
-            })?;
+    let doors = Doors::bind(Arc::clone(&common), shared, bounds(settings)?, settings).await?;
+    let bus_address = doors.address();
+    let mut modules = Modules::new(Arc::clone(&common));
+    let made = modules.prepare_all(settings, observe).await?;
 
     let url = format!("ws://{}", reachable(bus_address));
-    let supervisor = supervisor::start(supervisor::Config {
-        manifests: settings.workers.processes.clone(),
-        env: vec![
-            ("AGENTOS_URL".into(), url.clone()),
-            ("AGENTOS_TOKEN".into(), token.clone()),
-            // For workers written for iii.
-            ("III_URL".into(), url.clone()),
-            ("III_TOKEN".into(), token.clone()),
-            (
-                "AGENTOS_DATA_DIR".into(),
-                settings.data_dir.display().to_string(),
-            ),
-        ],
-        search_path: surroundings.search_path,
-        logs_dir: settings.logs_dir(),
-        log_bytes_max: settings.workers.log_bytes_max,
-        stop_timeout: settings.workers.stop_timeout,
-        guard: this_program_as_guard(),
-    })
-    .context("cannot start the supervisor")?;
+    let supervisor = supervise(settings, &url, &token, surroundings.search_path)?;
     // Set once, here.
-    let _ = processes.set(supervisor.clone());
+    let _ = common.processes.set(supervisor.clone());
 
     let shutdown = CancellationToken::new();
-    let http_url = format!("http://{}", reachable(http_address));
+    let about = Live::new(Value::Null);
     let admin = Admin::new(
         Arc::clone(&bus) as _,
         supervisor.clone(),
         shutdown.clone(),
         bus.clock(),
         telemetry,
-        json!({ "url": url, "http": http_url, "data_dir": settings.data_dir }),
+        about.clone(),
     );
-    let mut locals: Vec<LocalSession> = doors.caller.take().into_iter().collect();
-    let store_of = |module| match settings.modules.store(module) {
-        Store::Durable => Arc::clone(&store),
-        Store::Memory => storage::memory::open(),
-    };
-    let state = State::open(store_of(Module::State), settings.modules.state()?);
-    let configuration = Configuration::open(
-        Arc::clone(&store),
-        settings.modules.configuration()?,
-        Arc::new(ProcessEnv),
-    );
-    let queue = Queue::open(store_of(Module::Queue), settings.modules.queue()?)
-        .await
-        .context("cannot open the queues")?;
-    let cron = Cron::open(store_of(Module::Cron), settings.modules.cron()?);
-    let http_functions = http_functions(&bus, settings.modules.http_functions()?)?;
-    let mut builtins: Vec<(&str, Arc<dyn Worker>)> = vec![
-        ("engine", admin),
-        ("channels", Arc::new(channels::Channels(channels))),
-        ("observe", observe),
-        ("state", state),
-        ("queue", Arc::clone(&queue) as _),
-        ("http", http),
-        ("configuration", configuration),
-        ("exec", Exec::new(settings.watches.clone())),
-        ("pubsub", Pubsub::new(settings.modules.pubsub()?)),
-        ("cron", cron),
-        ("http_functions", http_functions),
+    let channels = Arc::new(channels::Channels(Arc::clone(&common.channels)));
+    let fixed = vec![
+        open(&bus, "engine", Trust::Engine, admin).await?,
+        open(&bus, "channels", Trust::Engine, channels).await?,
     ];
-    let mut stream_address = None;
-    if settings.modules.runs(Module::Stream) {
-        let (stream, address) =
-            bind_stream(settings, &bus, &token, store_of(Module::Stream)).await?;
-        stream_address = Some(address);
-        builtins.push(("stream", stream));
+    for step in made {
+        modules.take(step).await?;
     }
-    if let Some(bridge) = settings.modules.bridge(&ProcessEnv)? {
-        builtins.push(("bridge", bridge));
+    for recruit in recruits {
+        crew.take(recruit).await?;
     }
-    for (name, worker) in builtins {
-        if is_on(settings, name) {
-            locals.push(open(&bus, name, Trust::Engine, worker).await?);
-        }
-    }
-    for InProcess { name, worker } in workers {
-        locals.push(open(&bus, &name, Trust::Worker, worker).await?);
-    }
+    let mut parts = Parts {
+        common,
+        started: Arc::clone(settings),
+        in_force: Arc::clone(settings),
+        note,
+        engines_dir: surroundings.engines_dir,
+        about,
+        supervisor: supervisor.clone(),
+        doors,
+        fixed,
+        modules,
+        exec: None,
+        crew,
+    };
+    parts.watch().await?;
 
     let deadlines = CancellationToken::new();
     tokio::spawn(Arc::clone(&bus).keep_deadlines(deadlines.clone()));
-    let accept = CancellationToken::new();
-    let listener = tokio::spawn(doors.run(accept.clone()));
-    note.publish(
-        surroundings.engines_dir.as_deref(),
-        &url,
-        &http_url,
-        stream_address.map(stream_url).as_deref(),
-        bus_address.port(),
-    )?;
+    parts.doors.open();
+    parts.publish()?;
     Ok(Running {
         bus,
         bus_address,
-        http_address,
-        stream_address,
+        http_address: parts.modules.http_address(),
+        stream_address: parts.modules.stream_address(),
         token,
         auth: (settings.bus.auth, settings.http.listener.auth),
         took: began.elapsed(),
-        note,
         supervisor,
-        locals,
-        queue,
-        store,
-        listener,
-        accept,
+        parts: Arc::new(tokio::sync::Mutex::new(Some(parts))),
+        following: None,
         shutdown,
         deadlines,
     })
 }
 
-fn stream_url(address: SocketAddr) -> String {
-    format!("ws://{}", reachable(address))
-}
-
-/// Binds the port of stream clients. Where only that one is taken, by the engine beside which this
-/// one was given ports of its own, a free one will do.
-async fn bind_stream(
-    settings: &Settings,
-    bus: &Arc<Bus>,
-    token: &str,
-    store: Arc<dyn storage::Storage>,
-) -> anyhow::Result<(Arc<Stream>, SocketAddr)> {
-    let listener = &settings.stream;
-    let gate = Gate::new(listener, token, 0);
-    let directory = Arc::clone(bus);
-    let offered: stream::Offered = Arc::new(move |id| directory.function(None, id).is_some());
-    let config = settings.modules.stream()?;
-    let bind = |address| {
-        Stream::bind(
-            address,
-            gate.clone(),
-            config.clone(),
-            Arc::clone(&store),
-            Arc::clone(&offered),
-        )
+fn bounds(settings: &Settings) -> anyhow::Result<Bounds> {
+    let outbox = agentos_wire::Limits {
+        frames_max: usize::try_from(settings.limits.outbox_frames_max)?,
+        bytes_max: usize::try_from(settings.limits.outbox_bytes_max)?,
     };
-    let wanted = listener.address;
-    match bind(wanted).await {
-        Err(error)
-            if error.kind() == std::io::ErrorKind::AddrInUse
-                && wanted.port() == STREAM_PORT
-                && settings.bus.address.port() != BUS_PORT =>
-        {
-            let free = SocketAddr::new(wanted.ip(), 0);
-            let bound = bind(free).await?;
-            tracing::warn!(wanted = %wanted, instead = %bound.1, "the port for streams is taken; `--stream-port` chooses one");
-            Ok(bound)
-        }
-        bound => bound.with_context(|| busy(wanted, "listen.stream.port", "--stream-port")),
-    }
+    Ok(Bounds::new(
+        usize::try_from(settings.limits.sessions_max)?,
+        outbox,
+    ))
 }
 
-/// What is no module is always there.
-fn is_on(settings: &Settings, builtin: &str) -> bool {
-    let module = Module::ALL.iter().find(|module| module.name() == builtin);
-    module.is_none_or(|module| settings.modules.runs(*module))
-}
-
-async fn open(
-    bus: &Arc<Bus>,
-    name: &str,
-    trust: Trust,
-    worker: Arc<dyn Worker>,
-) -> anyhow::Result<LocalSession> {
-    match LocalSession::open(bus, name, trust, worker).await {
-        Ok(session) => Ok(session),
-        Err(error) => bail!("the worker `{name}` cannot start: {error}"),
-    }
-}
-
-fn http_functions(
-    bus: &Arc<Bus>,
-    config: http_functions::Config,
-) -> anyhow::Result<Arc<HttpFunctions>> {
-    let directory = Arc::clone(bus);
-    let lookup: http_functions::Lookup = Arc::new(move |id, namespace| {
-        let function = directory.function(namespace, id)?;
-        function.spec.http.as_deref().cloned()
-    });
-    let env: http_functions::Env = Arc::new(|name| ProcessEnv.var(name));
-    HttpFunctions::open(config, env, lookup, Some(bus.events())).map_err(anyhow::Error::msg)
-}
-
-fn readiness(
-    processes: &Arc<std::sync::OnceLock<supervisor::Handle>>,
-) -> Arc<dyn Fn() -> Readiness + Send + Sync> {
-    let processes = Arc::clone(processes);
-    Arc::new(move || {
-        let Some(supervisor) = processes.get() else {
-            return Readiness {
-                ready: false,
-                waiting: vec!["engine".into()],
-            };
-        };
-        let waiting: Vec<String> = supervisor
-            .statuses()
-            .into_iter()
-            .filter(|status| status.state.is_under_way())
-            .map(|status| status.name)
-            .collect();
-        Readiness {
-            ready: waiting.is_empty(),
-            waiting,
-        }
+fn supervise(
+    settings: &Settings,
+    url: &str,
+    token: &str,
+    search_path: String,
+) -> anyhow::Result<supervisor::Handle> {
+    supervisor::start(supervisor::Config {
+        manifests: settings.workers.processes.clone(),
+        env: vec![
+            ("AGENTOS_URL".into(), url.to_owned()),
+            ("AGENTOS_TOKEN".into(), token.to_owned()),
+            // For workers written for iii.
+            ("III_URL".into(), url.to_owned()),
+            ("III_TOKEN".into(), token.to_owned()),
+            (
+                "AGENTOS_DATA_DIR".into(),
+                settings.data_dir.display().to_string(),
+            ),
+        ],
+        search_path,
+        logs_dir: settings.logs_dir(),
+        log_bytes_max: settings.workers.log_bytes_max,
+        stop_timeout: settings.workers.stop_timeout,
+        guard: this_program_as_guard(),
     })
-}
-
-/// An address that a program on this machine can connect to.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
-            SocketAddr::from(([127, 0, 0, 1], v4.port()))
-        }
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port()))
-        }
-        address => address,
-    }
-}
-
-fn busy(address: SocketAddr, key: &str, flag: &str) -> String {
-    format!(
-        "cannot listen on {address}; if another program has the port, choose another with `{key}` or {flag}"
-    )
+    .context("cannot start the supervisor")
 }
 
 impl Running {
@@ -409,12 +237,15 @@ impl Running {
         self.bus_address
     }
 
-    /// Where clients follow streams, if streams are served.
+    /// Where clients follow streams, if streams are served. As everything here that is about
+    /// addresses, as it was at the start.
     pub fn stream_url(&self) -> Option<String> {
-        self.stream_address.map(stream_url)
+        self.stream_address
+            .map(|address| format!("ws://{}", reachable(address)))
     }
 
-    pub fn http_address(&self) -> SocketAddr {
+    /// Where HTTP is served, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
         self.http_address
     }
 
@@ -436,6 +267,15 @@ impl Running {
         &self.supervisor
     }
 
+    /// Applies what the settings file says whenever it changes, from now on.
+    ///
+    /// # Errors
+    /// When the system cannot watch the file.
+    pub async fn follow(&mut self, follow: Follow) -> std::io::Result<()> {
+        self.following = Following::start(Arc::clone(&self.parts), follow).await?;
+        Ok(())
+    }
+
     /// Resolves when `engine::shutdown` was called.
     pub async fn asked_to_stop(&self) {
         self.shutdown.cancelled().await;
@@ -443,25 +283,37 @@ impl Running {
 
     /// Stops everything in order: processes, sessions, built-ins, store.
     pub async fn shutdown(self) {
-        self.accept.cancel();
-        self.queue.halt();
+        if let Some(following) = self.following {
+            following.stop().await;
+        }
+        let Some(parts) = self.parts.lock().await.take() else {
+            return;
+        };
+        parts.doors.shut();
+        parts.modules.halt();
         self.supervisor.shutdown().await;
         self.bus.close_all(&ErrorBody::engine(
             Code::Unavailable,
             "the engine is stopping",
         ));
-        if tokio::time::timeout(SESSIONS_STOP, self.listener)
+        if tokio::time::timeout(SESSIONS_STOP, parts.doors.empty())
             .await
             .is_err()
         {
             tracing::warn!("some sessions did not close in time");
         }
         // Workers before the built-ins they call.
-        for local in self.locals.into_iter().rev() {
-            local.close(WORKER_STOP).await;
+        parts.crew.shutdown().await;
+        if let Some(exec) = parts.exec {
+            exec.close(WORKER_STOP).await;
         }
+        parts.modules.shutdown().await;
+        for session in parts.fixed.into_iter().rev() {
+            session.close(WORKER_STOP).await;
+        }
+        parts.doors.shutdown().await;
         self.deadlines.cancel();
-        drop(self.store);
-        self.note.withdraw();
+        parts.note.withdraw();
+        drop(parts.common);
     }
 }

@@ -41,8 +41,8 @@ pub use rbac::{ExposeFilter, MetadataMatch, Rbac};
 pub use remark::{Remark, Weight};
 pub use report::{Address, Report, report};
 pub use settings::{
-    Access, Auth, Builtin, Format, Http, Level, Limits, Listener, ListenerSettings, Log, Section,
-    Settings, Workers, logs_dir,
+    Access, Auth, Builtin, Conflicts, Format, Http, Level, Limits, Listener, ListenerSettings, Log,
+    Section, Settings, Workers, logs_dir,
 };
 
 /// The file looked for when none is named.

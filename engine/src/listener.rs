@@ -24,13 +24,14 @@ use upgrade::{Asked, Dialect, Upgrade};
 pub(crate) use upgrade::{Door, Knock};
 
 use crate::{
-    builtin::observe::{self, Telemetry},
+    builtin::{
+        live::Live,
+        observe::{self, Telemetry},
+    },
     channel::{self, Channels, Taken, TakenEnd},
+    config::Conflicts,
     session::{Access, Guest, Iii, IiiShared, V2, Visitor},
 };
-
-/// See [`Listener::with_patience`].
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest message of a client that has not shown its token in the handshake: strangers must not
 /// make the engine hold much.
@@ -41,10 +42,18 @@ pub(crate) struct Listener {
     socket: TcpListener,
     shared: IiiShared,
     channels: Arc<Channels>,
-    gate: Arc<Gate>,
-    access: Option<Arc<Access>>,
+    terms: Live<Terms>,
     bounds: Bounds,
-    patience: Duration,
+}
+
+/// What holds for those who come in through one listener, from the moment they do.
+pub(crate) struct Terms {
+    pub(crate) gate: Arc<Gate>,
+    /// Who is asked, and what is shown; `None` shows everything to everybody.
+    pub(crate) access: Option<Arc<Access>>,
+    /// How long a client may take to ask for the upgrade, and then to say hello.
+    pub(crate) patience: Duration,
+    pub(crate) conflicts: Conflicts,
 }
 
 /// What protects the engine from those who come in; one for all listeners.
@@ -70,40 +79,34 @@ impl Listener {
         address: SocketAddr,
         shared: IiiShared,
         channels: Arc<Channels>,
-        gate: Gate,
-        access: Option<Arc<Access>>,
+        terms: Live<Terms>,
         bounds: Bounds,
     ) -> io::Result<Self> {
         Ok(Listener {
             socket: TcpListener::bind(address).await?,
             shared,
             channels,
-            gate: Arc::new(gate),
-            access,
+            terms,
             bounds,
-            patience: HANDSHAKE_TIMEOUT,
         })
-    }
-
-    /// How long a client may take to ask for the upgrade, and then to say hello.
-    pub(crate) fn with_patience(self, patience: Duration) -> Self {
-        Listener { patience, ..self }
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Accepts until `stop`, then waits for the sessions to close.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Accepts until `leave` or `stop`, then waits for the sessions to close. At `leave` they are
+    /// told to; at `stop` the bus does that.
+    pub(crate) async fn run(self, leave: CancellationToken, stop: CancellationToken) {
         let sessions = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
+                () = leave.cancelled() => break,
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &sessions, &stop),
+                Ok((stream, peer)) => self.admit(stream, peer, &sessions, &leave, &stop),
                 Err(error) => {
                     // Out of descriptors: the ones who are here go on, and some will leave.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -121,6 +124,7 @@ impl Listener {
         stream: TcpStream,
         peer: SocketAddr,
         sessions: &TaskTracker,
+        leave: &CancellationToken,
         stop: &CancellationToken,
     ) {
         let Ok(permit) = Arc::clone(&self.bounds.sessions).try_acquire_owned() else {
@@ -131,13 +135,22 @@ impl Listener {
             shared: self.shared.clone(),
             channels: Arc::clone(&self.channels),
             stop: stop.clone(),
-            gate: Arc::clone(&self.gate),
-            access: self.access.clone(),
-            patience: self.patience,
+            terms: self.terms.get(),
             outbox: Arc::new(Outbox::new(self.bounds.outbox)),
         };
+        let (leave, outbox) = (leave.clone(), Arc::clone(&connection.outbox));
         sessions.spawn(async move {
-            connection.serve(stream, peer).await;
+            let mut served = Box::pin(connection.serve(stream, peer));
+            tokio::select! {
+                () = &mut served => {}
+                () = leave.cancelled() => {
+                    outbox.close(Close {
+                        code: 1001,
+                        reason: "the listener is closed".into(),
+                    });
+                    served.await;
+                }
+            }
             drop(permit);
         });
     }
@@ -147,9 +160,7 @@ struct Connection {
     shared: IiiShared,
     channels: Arc<Channels>,
     stop: CancellationToken,
-    gate: Arc<Gate>,
-    access: Option<Arc<Access>>,
-    patience: Duration,
+    terms: Arc<Terms>,
     outbox: Arc<Outbox>,
 }
 
@@ -161,14 +172,14 @@ impl Connection {
         }
         let mut asked = None;
         let upgrade = Upgrade {
-            gate: &self.gate,
+            gate: &self.terms.gate,
             channels: &self.channels,
             asked: &mut asked,
         };
-        let message_bytes_max = self.gate.message_bytes_max();
+        let message_bytes_max = self.terms.gate.message_bytes_max();
         let config = websocket_config(message_bytes_max.min(UNTRUSTED_BYTES_MAX));
         let accepting = accept_hdr_async_with_config(stream, upgrade, Some(config));
-        let socket = match tokio::time::timeout(self.patience, accepting).await {
+        let socket = match tokio::time::timeout(self.terms.patience, accepting).await {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no WebSocket"),
             Err(_) => return tracing::debug!(%peer, "no handshake in time"),
@@ -187,13 +198,18 @@ impl Connection {
         match asked.dialect {
             Dialect::V2 => self.serve_v2(socket, asked, peer).await,
             Dialect::Iii if !asked.trusted => {
-                let refusal = self.gate.refusal(asked.token_given);
+                let refusal = self.terms.gate.refusal(asked.token_given);
                 self.refuse(socket, refusal, write_iii).await
             }
             Dialect::Iii => match self.ask(asked.visitor, peer).await {
                 Ok(guest) => {
-                    let mut session =
-                        Iii::open(self.shared, Arc::clone(&self.outbox), guest, peer.ip());
+                    let mut session = Iii::open(
+                        self.shared,
+                        Arc::clone(&self.outbox),
+                        guest,
+                        peer.ip(),
+                        self.terms.conflicts,
+                    );
                     pump(socket, self.outbox, Keepalive::default(), &mut session).await;
                 }
                 Err(refusal) => self.refuse(socket, refusal, write_iii).await,
@@ -212,7 +228,7 @@ impl Connection {
     /// from the address of a session that is in.
     fn is_known(&self, peer: SocketAddr) -> bool {
         let there = || self.shared.bus.workers();
-        self.access.is_none() || there().iter().any(|worker| worker.peer == Some(peer.ip()))
+        self.terms.access.is_none() || there().iter().any(|worker| worker.peer == Some(peer.ip()))
     }
 
     /// One end of a channel: whoever knows its key may have it, once.
@@ -233,7 +249,7 @@ impl Connection {
 
     /// Asks the listener's authentication function, if it has one.
     async fn ask(&self, mut visitor: Visitor, peer: SocketAddr) -> Result<Guest, ErrorBody> {
-        let Some(access) = &self.access else {
+        let Some(access) = &self.terms.access else {
             return Ok(None);
         };
         visitor.ip_address = peer.ip().to_string();
@@ -249,7 +265,7 @@ impl Connection {
         let mut session = V2::new(
             self.shared.bus,
             Arc::clone(&self.outbox),
-            self.gate,
+            Arc::clone(&self.terms.gate),
             asked.trusted,
             guest,
             peer.ip(),
@@ -257,7 +273,7 @@ impl Connection {
         let late = Arc::clone(&self.outbox);
         // A worker that never says hello is shown out; one that has is not disturbed, because its
         // outbox is marked by then.
-        let patience = self.patience;
+        let patience = self.terms.patience;
         let watchdog = tokio::spawn(async move {
             tokio::time::sleep(patience).await;
             late.close_unless_opened(Close {

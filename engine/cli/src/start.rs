@@ -5,10 +5,10 @@ mod progress;
 mod telemetry;
 mod workers;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentos_engine::{
-    boot::{self, Running, Surroundings},
+    boot::{self, Follow, Relog, Running, Surroundings},
     config::{self, Env, Overrides, ProcessEnv, Settings, Weight},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,24 +27,28 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(start: Start, common: &Common, screen: &Screen) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let settings = read_settings(&start, common)?;
+    let overrides = overrides(&start, common);
+    let settings = read_settings(&start, &overrides)?;
     let progress = Progress::new(*screen);
-    telemetry::set_up(&settings.log, progress.lines());
+    let relog = telemetry::set_up(&settings.log, progress.lines());
     for remark in &settings.remarks {
         if remark.weight == Weight::Warning {
             tracing::warn!("{remark}");
         }
     }
-    let workers = workers::in_process(&settings, &ProcessEnv)
-        .map_err(|error| Failure::usage(error.to_string()))?;
     let surroundings = Surroundings {
         search_path: ProcessEnv.var("PATH").unwrap_or_default(),
         engines_dir: engines_dir(),
     };
     raise_descriptor_limit();
-    let running = boot::start(&settings, workers, surroundings).await;
-    // Anyhow's alternate form is the whole chain on one line.
-    let running = running.map_err(|error| Failure::new(FAILED, format!("{error:#}")))?;
+    let hire = |builtin: &_, settings: &_| workers::hire(builtin, settings, &ProcessEnv);
+    let running = boot::start(&settings, Arc::new(hire), surroundings).await;
+    let mut running = running.map_err(|error| match error.downcast_ref::<config::Error>() {
+        Some(error) => Failure::usage(error.to_string()),
+        // Anyhow's alternate form is the whole chain on one line.
+        None => Failure::new(FAILED, format!("{error:#}")),
+    })?;
+    follow(&mut running, overrides, relog).await;
     banner::started(&running, &settings, *screen);
     tokio::select! {
         () = live(&running, &settings, progress, *screen) => {}
@@ -68,8 +72,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {
-    let overrides = Overrides {
+fn overrides(start: &Start, common: &Common) -> Overrides {
+    Overrides {
         data_dir: common.data_dir.clone(),
         bus_port: start.bus_port,
         http_port: start.http_port,
@@ -77,9 +81,25 @@ fn read_settings(start: &Start, common: &Common) -> Result<Settings, Failure> {
         auth: start.auth.map(Into::into),
         only: start.only.clone(),
         no_workers: start.no_workers,
-    };
-    config::load(start.config.as_deref(), &overrides, &ProcessEnv)
+    }
+}
+
+fn read_settings(start: &Start, overrides: &Overrides) -> Result<Arc<Settings>, Failure> {
+    config::load(start.config.as_deref(), overrides, &ProcessEnv)
+        .map(Arc::new)
         .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Applies what the settings file says when it changes. An engine that cannot runs all the same.
+async fn follow(running: &mut Running, overrides: Overrides, relog: Relog) {
+    let follow = Follow {
+        overrides,
+        env: Arc::new(ProcessEnv),
+        relog: Some(relog),
+    };
+    if let Err(error) = running.follow(follow).await {
+        tracing::warn!(%error, "the settings file cannot be watched; its changes take a restart");
+    }
 }
 
 /// Shows how the workers come up, then says what there is, then reports what happens to them.

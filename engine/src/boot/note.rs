@@ -56,12 +56,13 @@ impl Note {
         })
     }
 
-    /// Says where the engine is: in its data directory, and for this account by port.
+    /// Says where the engine is: in its data directory, and for this account by port. May be said
+    /// again when it has changed.
     pub(super) fn publish(
         &mut self,
         engines_dir: Option<&Path>,
         url: &str,
-        http: &str,
+        http: Option<&str>,
         stream: Option<&str>,
         port: u16,
     ) -> anyhow::Result<()> {
@@ -77,11 +78,11 @@ impl Note {
         .to_string();
         let in_data = self.data_dir.join("engine.json");
         write(&in_data, &text).with_context(|| format!("cannot write {}", in_data.display()))?;
-        self.published.push(in_data);
+        self.remember(in_data);
         if let Some(dir) = engines_dir {
             let path = dir.join(format!("{port}.json"));
             match fs::create_dir_all(dir).and_then(|()| write(&path, &text)) {
-                Ok(()) => self.published.push(path),
+                Ok(()) => self.remember(path),
                 // A convenience: a read-only home must not keep the engine from running.
                 Err(error) => {
                     tracing::warn!(%error, path = %path.display(), "clients will not find this engine by themselves")
@@ -91,7 +92,13 @@ impl Note {
         Ok(())
     }
 
-    pub(super) fn withdraw(self) {
+    fn remember(&mut self, path: PathBuf) {
+        if !self.published.contains(&path) {
+            self.published.push(path);
+        }
+    }
+
+    pub(super) fn withdraw(&self) {
         for path in &self.published {
             // Gone already is as good.
             let _ = fs::remove_file(path);

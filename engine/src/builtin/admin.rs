@@ -22,7 +22,11 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::{builtin::observe::Telemetry, clock::Clock, supervisor};
+use crate::{
+    builtin::{live::Live, observe::Telemetry},
+    clock::Clock,
+    supervisor,
+};
 use changes::Changes;
 
 /// What the admin may look at and do on the bus.
@@ -50,7 +54,7 @@ pub struct Admin {
     pub(crate) clock: Clock,
     pub(crate) telemetry: Telemetry,
     /// What `engine::status` says about addresses and folders.
-    pub(crate) about: Value,
+    pub(crate) about: Live<Value>,
     changes: Arc<Changes>,
 }
 
@@ -71,7 +75,7 @@ impl Admin {
         shutdown: CancellationToken,
         clock: Clock,
         telemetry: Telemetry,
-        about: Value,
+        about: Live<Value>,
     ) -> Arc<Self> {
         Arc::new(Admin {
             directory,
@@ -109,10 +113,10 @@ impl Admin {
             "uptime_ms": self.clock.now().0 / 1_000,
             "functions": functions.len(),
             "calls_in_flight": self.directory.calls_in_flight(),
-            "workers": self.list_workers(&listing::Wanted::default())["workers"],
+            "workers": self.list_workers(&listing::Wanted::default(), false)["workers"],
             "processes": self.supervisor.statuses(),
         });
-        if let (Value::Object(status), Value::Object(about)) = (&mut status, &self.about) {
+        if let (Value::Object(status), Value::Object(about)) = (&mut status, &*self.about.get()) {
             status.extend(about.clone());
         }
         status

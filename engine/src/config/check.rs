@@ -47,6 +47,7 @@ impl Check<'_> {
                 rbac: None,
                 middleware_function_id: None,
                 handshake_timeout: Duration::from_millis(written::handshake_timeout_ms()),
+                registration_conflicts: written.listen.bus.registration_conflicts,
             },
             listeners,
             http,
@@ -138,6 +139,7 @@ impl Check<'_> {
             rbac: Rbac::read(&place.at("rbac"))?,
             middleware_function_id: more.middleware_function_id.clone(),
             handshake_timeout: Duration::from_millis(handshake_timeout_ms),
+            registration_conflicts: more.registration_conflicts,
         };
         // Where a function decides who comes in, no token is needed to be open to others.
         let who = match access.asks_who() {

@@ -29,8 +29,10 @@ pub enum Part {
     Watches,
     Log,
     Grace,
-    /// Everything that is taken once, at the start.
-    Engine,
+    DataDir,
+    Limits,
+    /// How worker processes are ended, and how large their logs become.
+    Supervision,
 }
 
 /// One difference.
@@ -48,9 +50,9 @@ pub enum How {
 }
 
 impl Change {
-    /// Must the engine be started again for this one?
+    /// Must the engine be started again for this one, whatever it is?
     pub fn needs_restart(&self) -> bool {
-        matches!(self.part, Part::Engine | Part::Bus)
+        matches!(self.part, Part::DataDir | Part::Limits | Part::Supervision)
     }
 }
 
@@ -65,7 +67,9 @@ impl fmt::Display for Part {
             Part::Watches => f.write_str("watched files"),
             Part::Log => f.write_str("log"),
             Part::Grace => f.write_str("registration_namespace_grace_ms"),
-            Part::Engine => f.write_str("data_dir, limits or the supervision of workers"),
+            Part::DataDir => f.write_str("data_dir"),
+            Part::Limits => f.write_str("limits"),
+            Part::Supervision => f.write_str("workers.stop_timeout_ms or workers.log_bytes_max"),
         }
     }
 }
@@ -82,7 +86,9 @@ enum Body<'a> {
     Watches(&'a [exec::Watch]),
     Log(&'a Log),
     Grace(Duration),
-    Engine(&'a Path, &'a Limits, Duration, u64),
+    DataDir(&'a Path),
+    Limits(&'a Limits),
+    Supervision(Duration, u64),
 }
 
 /// What must be done to come from `old` to `new`: removed, changed and added parts, in this order.
@@ -140,13 +146,10 @@ fn parts(settings: &Settings) -> BTreeMap<Part, Body<'_>> {
     let grace = settings.registration_namespace_grace;
     parts.insert(Part::Grace, Body::Grace(grace));
     let workers = &settings.workers;
-    let engine = Body::Engine(
-        &settings.data_dir,
-        &settings.limits,
-        workers.stop_timeout,
-        workers.log_bytes_max,
-    );
-    parts.insert(Part::Engine, engine);
+    parts.insert(Part::DataDir, Body::DataDir(&settings.data_dir));
+    parts.insert(Part::Limits, Body::Limits(&settings.limits));
+    let supervision = Body::Supervision(workers.stop_timeout, workers.log_bytes_max);
+    parts.insert(Part::Supervision, supervision);
     parts
 }
 

@@ -58,6 +58,19 @@ pub struct Access {
     /// Called in place of every function.
     pub middleware_function_id: Option<String>,
     pub handshake_timeout: Duration,
+    pub registration_conflicts: Conflicts,
+}
+
+/// What happens to a worker of iii whose name, or function, another live worker of its namespace
+/// has: docs/decisions/005.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflicts {
+    /// Both have it, and calls go to the less busy one.
+    #[default]
+    Share,
+    /// It is told, if its SDK knows the word: those from 0.23 on do.
+    Reject,
 }
 
 impl Access {

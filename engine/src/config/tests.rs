@@ -221,7 +221,7 @@ fn differences_are_told_part_by_part() {
         &[
             ("log", Changed),
             ("registration_namespace_grace_ms", Changed),
-            ("data_dir, limits or the supervision of workers", Changed),
+            ("data_dir", Changed),
         ],
     );
     check(

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Change, Env, Error, Overrides, Settings, diff, load};
+use super::{Env, Error, Overrides, Settings, load};
 use crate::watching::{Root, Watching};
 
 /// A file is read when nothing has happened to it for so long; editors write in several steps.
@@ -29,15 +29,7 @@ type News = Option<Result<Arc<Settings>, Error>>;
 
 /// New settings, one after the other. Only the newest waits: what it replaces need not be applied.
 pub struct Reloads {
-    applied: Arc<Settings>,
     news: watch::Receiver<News>,
-}
-
-/// New settings, and what must be done for them.
-#[derive(Debug)]
-pub struct Reload {
-    pub settings: Arc<Settings>,
-    pub changes: Vec<Change>,
 }
 
 impl Watch {
@@ -46,7 +38,7 @@ impl Watch {
     /// # Errors
     /// When the system cannot watch its folder.
     pub fn start(
-        settings: Arc<Settings>,
+        settings: &Settings,
         overrides: Overrides,
         env: Arc<dyn Env>,
     ) -> std::io::Result<Option<(Watch, Reloads)>> {
@@ -77,11 +69,7 @@ impl Watch {
             watching,
             tell,
         };
-        let reloads = Reloads {
-            applied: settings,
-            news,
-        };
-        Ok(Some((watch, reloads)))
+        Ok(Some((watch, Reloads { news })))
     }
 
     /// Lives until `stop`, or until nobody wants to hear of it.
@@ -113,22 +101,13 @@ impl Watch {
 }
 
 impl Reloads {
-    /// The next settings that are different from those handed out before, or the fault of the file;
-    /// `None` when the watch has ended.
-    pub async fn next(&mut self) -> Option<Result<Reload, Error>> {
+    /// What the file says now, or its fault; `None` when the watch has ended.
+    pub async fn next(&mut self) -> Option<Result<Arc<Settings>, Error>> {
         loop {
             self.news.changed().await.ok()?;
             let news = self.news.borrow_and_update().clone();
-            match news {
-                None => {}
-                Some(Err(error)) => return Some(Err(error)),
-                Some(Ok(settings)) => {
-                    let changes = diff(&self.applied, &settings);
-                    self.applied = Arc::clone(&settings);
-                    if !changes.is_empty() {
-                        return Some(Ok(Reload { settings, changes }));
-                    }
-                }
+            if news.is_some() {
+                return news;
             }
         }
     }
@@ -139,7 +118,7 @@ mod tests {
     use std::{collections::BTreeMap, fs};
 
     use super::*;
-    use crate::config::{How, Module, Part};
+    use crate::config::{Change, How, Module, Part, diff};
 
     /// Generous: machines are busy.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -151,10 +130,9 @@ mod tests {
         fs::write(&file, "workers: [{ name: iii-state }]\n").unwrap();
         let env: BTreeMap<String, String> = BTreeMap::new();
         let settings = load(Some(&file), &Overrides::default(), &env).unwrap();
-        let (watch, mut reloads) =
-            Watch::start(Arc::new(settings), Overrides::default(), Arc::new(env))
-                .unwrap()
-                .unwrap();
+        let (watch, mut reloads) = Watch::start(&settings, Overrides::default(), Arc::new(env))
+            .unwrap()
+            .unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(watch.run(stop.clone()));
         let mut next = async || {
@@ -171,13 +149,13 @@ mod tests {
         let new = folder.path().join("config.yaml.new");
         fs::write(&new, "workers: [{ name: iii-state }, { name: iii-cron }]\n").unwrap();
         fs::rename(&new, &file).unwrap();
-        let reload = next().await.unwrap().unwrap();
-        assert!(reload.settings.modules.runs(Module::Cron));
+        let reloaded = next().await.unwrap().unwrap();
+        assert!(reloaded.modules.runs(Module::Cron));
         let expect = Change {
             part: Part::Module(Module::Cron),
             how: How::Added,
         };
-        assert_eq!(reload.changes, [expect]);
+        assert_eq!(diff(&settings, &reloaded), [expect]);
 
         stop.cancel();
         running.await.unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Auth, Limits, Log};
+use super::{Auth, Conflicts, Limits, Log};
 
 /// How long registrations of a worker of iii wait for its namespace, which comes behind them. Not
 /// at all: they are moved when it comes.
@@ -118,6 +118,8 @@ pub(super) struct More {
     pub(super) middleware_function_id: Option<String>,
     #[serde(default = "handshake_timeout_ms")]
     pub(super) handshake_timeout_ms: u64,
+    #[serde(default)]
+    pub(super) registration_conflicts: Conflicts,
     // Read by its own type; see [`super::Rbac`].
     #[serde(default, rename = "rbac")]
     pub(super) _rbac: IgnoredAny,
@@ -148,6 +150,7 @@ pub(super) struct Bus {
     pub(super) auth: Auth,
     pub(super) origins: Vec<String>,
     pub(super) hosts: Vec<String>,
+    pub(super) registration_conflicts: Conflicts,
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,6 +186,7 @@ impl Default for Bus {
             auth: Auth::Token,
             origins: Vec::new(),
             hosts: Vec::new(),
+            registration_conflicts: Conflicts::Share,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The JSON dialect's session, with the quirks that its clients rely on.
 
 mod hold;
+mod words;
 
 use std::{
     net::IpAddr,
@@ -14,17 +15,26 @@ use agentos_protocol::{
     codec::{Message, iii},
 };
 use agentos_wire::{Ended, Hooks, Outbox};
+use parking_lot::Mutex;
 
 use hold::Hold;
+use words::{Who, Words};
 
 use super::{Guest, JsonWay, SocketWay, access::Way};
 use crate::{
-    builtin::observe::{self, Telemetry},
+    builtin::{
+        live::Live,
+        observe::{self, Telemetry},
+    },
     bus::Bus,
+    config::Conflicts,
 };
 
 /// Clients of this dialect keep their deadlines themselves and do not tell; so ours only bounds.
 const TIMEOUT_DEFAULT: Duration = Duration::from_hours(1);
+
+/// As long as iii waits for a namespace.
+const REJECT_GRACE_MIN: Duration = Duration::from_secs(5);
 
 /// Largest message that the other SDKs take.
 const BYTES_MAX: usize = 64 << 20;
@@ -38,8 +48,10 @@ const LARGE_MESSAGES: &str = "large-messages.v1";
 pub(crate) struct Shared {
     pub(crate) bus: Arc<Bus>,
     /// How long registrations wait for the worker to say who it is.
-    pub(crate) grace: Duration,
+    pub(crate) grace: Live<Duration>,
     pub(crate) telemetry: Telemetry,
+    /// Taken while a session looks whether what it registers is free, and registers it.
+    pub(crate) registering: Arc<Mutex<()>>,
 }
 
 pub(crate) struct Iii {
@@ -60,14 +72,27 @@ pub(crate) struct Iii {
 
 impl Iii {
     /// Opens the session at once: in this dialect the engine speaks first.
-    pub(crate) fn open(shared: Shared, outbox: Arc<Outbox>, guest: Guest, peer: IpAddr) -> Self {
+    pub(crate) fn open(
+        shared: Shared,
+        outbox: Arc<Outbox>,
+        guest: Guest,
+        peer: IpAddr,
+        conflicts: Conflicts,
+    ) -> Self {
         let Shared {
             bus,
             grace,
             telemetry,
+            registering,
         } = shared;
+        let grace = match conflicts {
+            Conflicts::Share => *grace.get(),
+            // Where it is to be free must be known before it is looked for.
+            Conflicts::Reject => (*grace.get()).max(REJECT_GRACE_MIN),
+        };
         let is_limited = guest.is_some();
         let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
+        let rules_of_ids = rules.clone();
         let opened = bus.open(
             Arc::new(JsonWay(SocketWay(Arc::clone(&outbox)))),
             |public_id| SessionSpec {
@@ -86,13 +111,21 @@ impl Iii {
         };
         outbox.push_first(vec![Frame::Welcome(Box::new(welcome))]);
         let codec = iii::Codec::new(bus.mark());
-        let way = Way::new(Arc::clone(&bus), opened.id, guest);
+        let words = Words {
+            way: Way::new(Arc::clone(&bus), opened.id, guest),
+            bus: Arc::clone(&bus),
+            session: opened.id,
+            outbox: Arc::clone(&outbox),
+            rules: rules_of_ids,
+            registering: (conflicts == Conflicts::Reject).then_some(registering),
+            who: Mutex::new(Who::Unsaid(Vec::new())),
+        };
         Iii {
             bus,
             outbox,
             codec,
             session: opened.id,
-            hold: Hold::new(way, grace),
+            hold: Hold::new(words, grace),
             is_limited,
             open: grace.is_zero(),
             bytes_max: BYTES_MAX,
@@ -157,6 +190,9 @@ impl Hooks for Iii {
     }
 
     fn encode(&mut self, frame: Frame) -> Option<Message> {
+        if let Some(rejection) = words::rejection(&frame) {
+            return Some(rejection);
+        }
         match self.codec.encode(&frame) {
             Ok(Some(bytes)) if bytes.len() > self.bytes_max => {
                 let message = format!(

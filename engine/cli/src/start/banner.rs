@@ -24,7 +24,7 @@ pub(super) fn started(running: &Running, settings: &Settings, screen: Screen) {
     let data = settings.data_dir.display().to_string();
     for (name, value) in [
         ("bus", bus_url(running)),
-        ("http", http_url(running)),
+        ("http", http_url(running).unwrap_or_default()),
         ("stream", running.stream_url().unwrap_or_default()),
         ("data", data),
     ] {
@@ -68,8 +68,10 @@ fn bus_url(running: &Running) -> String {
     format!("ws://{}", running.bus_address())
 }
 
-fn http_url(running: &Running) -> String {
-    format!("http://{}", running.http_address())
+fn http_url(running: &Running) -> Option<String> {
+    running
+        .http_address()
+        .map(|address| format!("http://{address}"))
 }
 
 /// A worker for the table: in-process ones first, as they call each other first.
@@ -144,7 +146,9 @@ fn rows(running: &Running, settings: &Settings) -> Vec<Vec<Cell>> {
 
 /// A line that works as it stands: the chat when there is an agent, else a look at the health.
 fn curl(running: &Running) -> String {
-    let url = http_url(running);
+    let Some(url) = http_url(running) else {
+        return "agentos call engine::status".to_owned();
+    };
     let has_chat = running
         .bus()
         .functions()

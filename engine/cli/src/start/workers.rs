@@ -1,37 +1,28 @@
 //! The in-process workers: the one place that knows them all.
 
+use std::sync::Arc;
+
 use agentos_agent::Agents;
 use agentos_api::Api;
-use agentos_engine::{
-    boot::InProcess,
-    config::{Builtin, Env, Error, Settings},
-};
+use agentos_engine::config::{Builtin, Env, Error, Settings};
 use agentos_llm::Llm;
 use agentos_memory::Memory;
+use agentos_sdk::Worker;
 
-/// Makes the workers that the settings ask for, each from its own section.
-pub(super) fn in_process(settings: &Settings, env: &dyn Env) -> Result<Vec<InProcess>, Error> {
-    settings
-        .workers
-        .builtin
-        .iter()
-        .map(|builtin| make(builtin, settings, env))
-        .collect()
-}
-
-fn make(builtin: &Builtin, settings: &Settings, env: &dyn Env) -> Result<InProcess, Error> {
+/// Makes the worker that `builtin` names, from its section of the file.
+pub(super) fn hire(
+    builtin: &Builtin,
+    settings: &Settings,
+    env: &dyn Env,
+) -> Result<Arc<dyn Worker>, Error> {
     let section = &builtin.section;
-    let worker: std::sync::Arc<dyn agentos_sdk::Worker> = match builtin.name.as_str() {
+    Ok(match builtin.name.as_str() {
         "api" => Api::new(section.read()?),
         "agent" => Agents::new(section.read()?),
         "llm" => Llm::new(llm_config(builtin, settings, env)?)
             .map_err(|error| section.error(error.to_string()))?,
         "memory" => Memory::new(section.read()?),
         other => unreachable!("the settings know no in-process worker `{other}`"),
-    };
-    Ok(InProcess {
-        name: builtin.name.clone(),
-        worker,
     })
 }
 

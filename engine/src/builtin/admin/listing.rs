@@ -81,8 +81,9 @@ impl Admin {
         })
         .describe("lists functions with their schemas and the workers that offer them")
         .idempotent();
-        self.answer(to, "engine::workers::list", |admin, _, wanted| {
-            Ok(admin.list_workers(&wanted))
+        self.answer(to, "engine::workers::list", |admin, context, wanted| {
+            let hides = admin.speaks_iii(context);
+            Ok(admin.list_workers(&wanted, hides))
         })
         .describe("lists connected workers")
         .idempotent();
@@ -150,14 +151,17 @@ impl Admin {
         json!({ "functions": functions })
     }
 
-    pub(super) fn list_workers(&self, wanted: &Wanted) -> Value {
+    /// `hides` workers of iii that have not told their process, as iii does for its clients.
+    pub(super) fn list_workers(&self, wanted: &Wanted, hides: bool) -> Value {
         let workers = self.directory.workers();
         let workers = workers.iter().filter(|worker| {
             let name = shape::name(worker);
-            wanted
-                .worker_id
-                .as_deref()
-                .is_none_or(|id| *worker.public_id == *id)
+            let is_hidden = hides && worker.hello.pid.is_none() && !is_ours(worker);
+            !is_hidden
+                && wanted
+                    .worker_id
+                    .as_deref()
+                    .is_none_or(|id| *worker.public_id == *id)
                 && wanted
                     .runtime
                     .as_deref()
@@ -239,15 +243,22 @@ impl Admin {
         triggers
     }
 
+    /// The caller, if it is a client of the JSON dialect.
+    fn foreign(&self, context: &Context) -> Option<SessionView> {
+        let caller = context.caller()?;
+        let mut workers = self.directory.workers().into_iter();
+        workers
+            .find(|worker| &*worker.public_id == caller)
+            .filter(|worker| !is_ours(worker))
+    }
+
+    fn speaks_iii(&self, context: &Context) -> bool {
+        self.foreign(context).is_some()
+    }
+
+    /// Our own SDKs have other version numbers, and list both by functions of their own.
     fn expects_types(&self, context: &Context) -> bool {
-        let workers = self.directory.workers();
-        let caller = context
-            .caller()
-            .and_then(|caller| workers.iter().find(|worker| &*worker.public_id == caller));
-        // Our own SDKs have other version numbers, and list both by functions of their own.
-        let ours = |feature: &String| OURS.contains(&feature.as_str());
-        let foreign = caller.filter(|worker| !worker.hello.features.iter().any(ours));
-        foreign
+        self.foreign(context)
             .and_then(|worker| version(&worker.hello.sdk_version))
             .is_some_and(|version| version >= TYPES_SINCE)
     }
@@ -255,6 +266,13 @@ impl Admin {
 
 /// Marks of sessions that are no clients of the JSON dialect.
 const OURS: [&str; 2] = ["in-process", agentos_sdk::protocol::codec::SUBPROTOCOL];
+
+fn is_ours(worker: &SessionView) -> bool {
+    let features = &worker.hello.features;
+    features
+        .iter()
+        .any(|feature| OURS.contains(&feature.as_str()))
+}
 
 fn version(text: &str) -> Option<(u64, u64)> {
     let mut parts = text.split('.').map(str::parse);

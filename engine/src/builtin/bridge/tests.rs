@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     Bus as Engine,
-    builtin::observe::{self, Observe},
+    builtin::{
+        live::Live,
+        observe::{self, Observe},
+    },
     channel::{self, Channels},
     config::{self, Auth},
-    listener::{Bounds, Gate, Listener},
+    listener::{Bounds, Gate, Listener, Terms},
     session::{IiiShared, LocalSession},
 };
 
@@ -79,18 +82,24 @@ impl Side {
         };
         let shared = IiiShared {
             bus: Arc::clone(&self.engine),
-            grace: Duration::from_millis(50),
+            grace: Live::new(Duration::from_millis(50)),
             telemetry: Observe::open(observe::Config::default()).1,
+            registering: Arc::default(),
         };
         let bounds = Bounds::new(16, agentos_wire::Limits::default());
         let channels = Channels::new(channel::Config::default());
-        let gate = Gate::new(&door, TOKEN, 1 << 20);
-        let listener = Listener::bind(address, shared, channels, gate, None, bounds)
+        let terms = Live::new(Terms {
+            gate: Arc::new(Gate::new(&door, TOKEN, 1 << 20)),
+            access: None,
+            patience: PATIENCE,
+            conflicts: config::Conflicts::Share,
+        });
+        let listener = Listener::bind(address, shared, channels, terms, bounds)
             .await
             .unwrap();
         let address = listener.address().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(listener.run(stop.clone()));
+        let task = tokio::spawn(listener.run(CancellationToken::new(), stop.clone()));
         (address, stop, task)
     }
 

@@ -147,6 +147,7 @@ impl<'a> Reading<'a> {
                 rbac: manager.rbac.clone(),
                 middleware_function_id: manager.middleware_function_id.clone(),
                 handshake_timeout: Duration::from_millis(manager.handshake_timeout_ms),
+                registration_conflicts: manager.registration_conflicts,
             };
             let is_guarded = access.asks_who();
             let given = self.check.overrides.bus_port.filter(|_| index == primary);

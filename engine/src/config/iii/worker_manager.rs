@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use crate::config::{Error, Rbac, host::Host, place::Place};
+use crate::config::{Conflicts, Error, Rbac, host::Host, place::Place};
 
 /// What one `iii-worker-manager` is asked for.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -15,6 +15,8 @@ pub struct WorkerManager {
     pub middleware_function_id: Option<String>,
     pub rbac: Option<Rbac>,
     pub handshake_timeout_ms: u64,
+    /// Ours; iii always rejects.
+    pub registration_conflicts: Conflicts,
 }
 
 impl Default for WorkerManager {
@@ -25,6 +27,7 @@ impl Default for WorkerManager {
             middleware_function_id: None,
             rbac: None,
             handshake_timeout_ms: 10_000,
+            registration_conflicts: Conflicts::Share,
         }
     }
 }
@@ -38,6 +41,7 @@ struct Keys {
     #[serde(rename = "rbac")]
     _rbac: IgnoredAny,
     handshake_timeout_ms: u64,
+    registration_conflicts: Conflicts,
 }
 
 impl Default for Keys {
@@ -49,6 +53,7 @@ impl Default for Keys {
             middleware_function_id: None,
             _rbac: IgnoredAny,
             handshake_timeout_ms: default.handshake_timeout_ms,
+            registration_conflicts: default.registration_conflicts,
         }
     }
 }
@@ -66,5 +71,6 @@ pub(super) fn read(place: &Place<'_>) -> Result<WorkerManager, Error> {
         middleware_function_id: keys.middleware_function_id,
         rbac: Rbac::read(&place.at("rbac"))?,
         handshake_timeout_ms: keys.handshake_timeout_ms,
+        registration_conflicts: keys.registration_conflicts,
     })
 }

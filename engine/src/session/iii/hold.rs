@@ -13,7 +13,7 @@ use std::{
 use agentos_protocol::{Frame, Hello};
 use parking_lot::Mutex;
 
-use crate::session::access::Way;
+use super::words::Words;
 
 /// Frames held at most; with more of them the session is taken to belong to the default namespace.
 const FRAMES_MAX: usize = 65_536;
@@ -29,7 +29,7 @@ const HELD_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Hold(Arc<Inner>);
 
 struct Inner {
-    way: Way,
+    words: Words,
     grace: Duration,
     stage: Mutex<Stage>,
 }
@@ -47,9 +47,9 @@ enum Stage {
 }
 
 impl Hold {
-    pub(super) fn new(way: Way, grace: Duration) -> Self {
+    pub(super) fn new(words: Words, grace: Duration) -> Self {
         Hold(Arc::new(Inner {
-            way,
+            words,
             grace,
             stage: Mutex::new(Stage::Fresh),
         }))
@@ -62,14 +62,14 @@ impl Hold {
         match &mut *stage {
             Stage::Open => {
                 drop(stage);
-                self.0.way.take(frame);
+                self.0.words.take(frame);
                 return true;
             }
             // Somebody waits for an answer; it belongs to no namespace. Everything else keeps its
             // place: a ping behind a registration asks whether that is done.
             _ if matches!(frame, Frame::Reply { .. }) => {
                 drop(stage);
-                self.0.way.take(frame);
+                self.0.words.take(frame);
                 return false;
             }
             Stage::Fresh if matches!(frame, Frame::Register(_)) => {
@@ -83,7 +83,7 @@ impl Hold {
             }
             Stage::Fresh => {
                 drop(stage);
-                self.0.way.take(frame);
+                self.0.words.take(frame);
             }
             Stage::Holding {
                 frames,
@@ -104,13 +104,13 @@ impl Hold {
 
     /// As [`Hold::take`], for a session of which nothing is held.
     pub(super) fn pass(&self, frame: Frame) {
-        self.0.way.take(frame);
+        self.0.words.take(frame);
     }
 
     /// The session has said who it is: that first, then what it registered.
     pub(super) fn identify(&self, hello: Hello) {
         let mut stage = self.0.stage.lock();
-        self.0.way.take(Frame::Hello(Box::new(hello)));
+        self.0.words.take(Frame::Hello(Box::new(hello)));
         self.release(&mut stage);
     }
 
@@ -119,7 +119,7 @@ impl Hold {
     fn release(&self, stage: &mut Stage) {
         if let Stage::Holding { frames, .. } = std::mem::replace(stage, Stage::Open) {
             for frame in frames {
-                self.0.way.take(frame);
+                self.0.words.take(frame);
             }
         }
     }
