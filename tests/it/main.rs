@@ -25,6 +25,7 @@ mod observe;
 mod pubsub;
 mod queue;
 mod raw;
+mod reload;
 mod stream;
 mod stream_clients;
 mod supervised;

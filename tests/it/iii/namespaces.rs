@@ -8,6 +8,7 @@ use super::{
     setup::Setup,
     worker::{Heard, Worker, uuid},
 };
+use crate::harness::Engine;
 
 /// A worker of a generation that knows namespaces.
 async fn of(url: &str, name: &str, namespace: Option<&str>) -> Result<Worker> {
@@ -41,23 +42,6 @@ async fn namespaces_as_frames() -> Result<()> {
     })
     .await;
 
-    suite.check("§1.6 a second live worker of one name and namespace is refused and closed", async {
-        let mut first = of(&url, "twin", Some("tw")).await?;
-        let mut second = Worker::connect(&url).await?;
-        second.introduces(json!({ "runtime": "python", "version": "0.25.0", "name": "twin", "pid": 2, "namespace": "tw" })).await?;
-        let refused = second.hear_of("registrationrejected").await?;
-        ensure!(refused["code"] == "WORKER_NAMESPACE_CONFLICT" && refused["namespace"] == "tw" && refused["worker_name"] == "twin", "{refused}");
-        ensure!(refused["owner_worker_id"] == first.id(), "{refused}");
-        loop {
-            match second.hear_any().await? {
-                Heard::Closed(_) | Heard::Ended => break,
-                Heard::Message(_) | Heard::Binary => {}
-            }
-        }
-        first.settle().await
-    })
-    .await;
-
     suite
         .check("§1.6 one name in two namespaces is fine", async {
             let mut one = of(&url, "both", Some("n1")).await?;
@@ -65,31 +49,6 @@ async fn namespaces_as_frames() -> Result<()> {
             one.settle().await?;
             two.settle().await
         })
-        .await;
-
-    suite
-        .check(
-            "§1.6 a function that lives elsewhere is refused alone",
-            async {
-                let mut first = of(&url, "fc-one", Some("fc")).await?;
-                first.offers("fc::f").await?;
-                let mut second = of(&url, "fc-two", Some("fc")).await?;
-                second
-                    .say(json!({ "type": "registerfunction", "id": "fc::f" }))
-                    .await?;
-                let refused = second.hear_of("registrationrejected").await?;
-                ensure!(
-                    refused["code"] == "FUNCTION_NAMESPACE_CONFLICT"
-                        && refused["function_id"] == "fc::f"
-                        && refused["namespace"] == "fc"
-                        && refused["owner_worker_id"] == first.id(),
-                    "{refused}"
-                );
-                second.offers("fc::g").await?;
-                second.calls("fc::f", json!({})).await?;
-                Ok(())
-            },
-        )
         .await;
 
     suite
@@ -158,4 +117,103 @@ async fn namespaces_as_frames() -> Result<()> {
 
 async fn caller_try(url: &str) -> Result<Value> {
     Worker::connect(url).await?.call("gr::f", json!({})).await
+}
+
+/// On a listener that refuses what is taken, as iii does.
+#[tokio::test]
+async fn conflicts_as_frames() -> Result<()> {
+    let mut suite = Suite::default();
+    let config = "listen: { bus: { auth: none, registration_conflicts: reject } }";
+    let engine = Engine::start(config, &["--no-workers"]).await?;
+    let url = engine.url.clone();
+
+    suite.check("§1.6 a second live worker of one name and namespace is refused and closed", async {
+        let mut first = of(&url, "twin", Some("tw")).await?;
+        let mut second = Worker::connect(&url).await?;
+        second.introduces(json!({ "runtime": "python", "version": "0.25.0", "name": "twin", "pid": 2, "namespace": "tw" })).await?;
+        let refused = second.hear_of("registrationrejected").await?;
+        ensure!(refused["code"] == "WORKER_NAMESPACE_CONFLICT" && refused["namespace"] == "tw" && refused["worker_name"] == "twin", "{refused}");
+        ensure!(refused["owner_worker_id"] == first.id(), "{refused}");
+        loop {
+            match second.hear_any().await? {
+                Heard::Closed(_) | Heard::Ended => break,
+                Heard::Message(_) | Heard::Binary => {}
+            }
+        }
+        first.settle().await
+    })
+    .await;
+
+    suite
+        .check(
+            "§1.6 a function that lives elsewhere is refused alone",
+            async {
+                let mut first = of(&url, "fc-one", Some("fc")).await?;
+                first.offers("fc::f").await?;
+                let mut second = of(&url, "fc-two", Some("fc")).await?;
+                second
+                    .say(json!({ "type": "registerfunction", "id": "fc::f" }))
+                    .await?;
+                let refused = second.hear_of("registrationrejected").await?;
+                ensure!(
+                    refused["code"] == "FUNCTION_NAMESPACE_CONFLICT"
+                        && refused["function_id"] == "fc::f"
+                        && refused["namespace"] == "fc"
+                        && refused["owner_worker_id"] == first.id(),
+                    "{refused}"
+                );
+                second.offers("fc::g").await?;
+                second.calls("fc::f", json!({})).await?;
+                Ok(())
+            },
+        )
+        .await;
+
+    suite
+        .check(
+            "§1.6 what is registered before the introduction is held against its namespace",
+            async {
+                let mut first = of(&url, "before-one", Some("be")).await?;
+                first.offers("be::f").await?;
+                // The order of every published SDK.
+                let mut second = Worker::connect(&url).await?;
+                for id in ["be::f", "be::g", "engine::mine"] {
+                    second.say(json!({ "type": "registerfunction", "id": id })).await?;
+                }
+                second.introduces(json!({ "runtime": "python", "version": "0.25.0", "name": "before-two", "pid": 2, "namespace": "be" })).await?;
+                let refused = second.hear_of("registrationrejected").await?;
+                ensure!(refused["function_id"] == "be::f" && refused["owner_worker_id"] == first.id(), "{refused}");
+                let refused = second.hear_of("registrationrejected").await?;
+                ensure!(refused["function_id"] == "engine::mine" && refused["owner_worker_id"] == "", "{refused}");
+                let id = uuid();
+                first.say(json!({ "type": "invokefunction", "invocation_id": id, "function_id": "be::g", "data": {}, "namespace": "be" })).await?;
+                second.serve("be::g", json!(1)).await?;
+                // A worker that leaves makes room.
+                drop(first);
+                let mut third = of(&url, "before-one", Some("be")).await;
+                for _ in 0..50 {
+                    if third.is_ok() {
+                        break;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    third = of(&url, "before-one", Some("be")).await;
+                }
+                third?.offers("be::f").await
+            },
+        )
+        .await;
+
+    suite
+        .check("§1.6 SDKs that do not know the word are not refused", async {
+            let mut workers = Vec::new();
+            for _ in 0..2 {
+                let mut worker = Worker::connect(&url).await?;
+                worker.introduces(json!({ "runtime": "node", "version": "0.22.1", "name": "old", "pid": 3 })).await?;
+                worker.offers("old::f").await?;
+                workers.push(worker);
+            }
+            Ok(())
+        })
+        .await;
+    suite.verdict()
 }
