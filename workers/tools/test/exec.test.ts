@@ -1,18 +1,18 @@
 /** Running programs: arguments as they are, nothing inherited, nothing left behind. */
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ShellExec } from "#dist/api.js";
 import { execute } from "#dist/exec.js";
 import { Workspace } from "#dist/workspace.js";
+import { makeFolder } from "./folder.js";
 
 let workspace: Workspace;
 before(async () => {
-  workspace = await Workspace.open(mkdtempSync(join(tmpdir(), "agentos-exec-")));
+  workspace = await Workspace.open(makeFolder("exec"));
 });
 
 function run(command: string[], more: object = {}, signal = new AbortController().signal) {

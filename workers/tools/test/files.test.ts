@@ -1,18 +1,18 @@
 /** Reading, writing and listing inside the workspace. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmod, mkdtemp, readdir, stat, symlink, writeFile as writePlain } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, readdir, stat, symlink, writeFile as writePlain } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { FileList, FileRead, FileWrite } from "#dist/api.js";
 import { listFiles, readFile, writeFile } from "#dist/files.js";
 import { HeadTail } from "#dist/text.js";
 import { Workspace } from "#dist/workspace.js";
+import { makeFolder } from "./folder.js";
 
 let workspace: Workspace;
 before(async () => {
-  workspace = await Workspace.open(join(await mkdtemp(join(tmpdir(), "agentos-files-")), "workspace"));
+  workspace = await Workspace.open(join(makeFolder("files"), "workspace"));
 });
 
 const read = (path: string, more: object = {}) => readFile(workspace, FileRead.input.parse({ path, ...more }));
@@ -98,7 +98,7 @@ test("too much to write is refused", async () => {
 });
 
 test("listing", async () => {
-  const fresh = await Workspace.open(await mkdtemp(join(tmpdir(), "agentos-list-")));
+  const fresh = await Workspace.open(makeFolder("list"));
   const at = (more: object) => listFiles(fresh, FileList.input.parse(more));
   for (const path of ["b.txt", "a/1.txt", "a/2.txt", "c/d/e.txt"]) {
     await writeFile(fresh, FileWrite.input.parse({ path, content: "x" }));

@@ -1,19 +1,20 @@
 /** The worker as a process, with a real engine. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Worker } from "@agentos/sdk";
+import { makeFolder } from "./folder.js";
 
 const ROOT = new URL("../../../../", import.meta.url);
 const BINARY = process.env["AGENTOS_BIN"] ?? fileURLToPath(new URL("target/release/agentos", ROOT));
 const PROGRAM = fileURLToPath(import.meta.resolve("#dist/index.js"));
 
-const data = mkdtempSync(join(tmpdir(), "agentos-tools-"));
+const data = makeFolder("tools");
 const processes: ChildProcess[] = [];
 let place: { url: string; http: string };
 let caller: Worker;
@@ -38,7 +39,12 @@ before(async () => {
 });
 after(async () => {
   await caller?.close();
+  const ends = processes.map((child) => {
+    const gone = child.exitCode !== null || child.signalCode !== null;
+    return gone ? undefined : once(child, "exit");
+  });
   for (const child of processes) child.kill("SIGKILL");
+  await Promise.all(ends);
 });
 
 function startTools(more: Record<string, string> = {}): ChildProcess {

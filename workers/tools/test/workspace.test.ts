@@ -1,18 +1,18 @@
 /** The workspace: a table of ways out, all refused; and nothing outside is touched. */
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile as readPlain, readdir, symlink, writeFile as writePlain } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile as readPlain, readdir, symlink, writeFile as writePlain } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { FileList, FileRead, FileWrite } from "#dist/api.js";
 import { listFiles, readFile, writeFile } from "#dist/files.js";
 import { Workspace } from "#dist/workspace.js";
+import { makeFolder } from "./folder.js";
 
 let workspace: Workspace;
 let outside: string;
 
 before(async () => {
-  const base = await mkdtemp(join(tmpdir(), "agentos-workspace-"));
+  const base = makeFolder("workspace");
   outside = join(base, "outside");
   await mkdir(outside);
   await writePlain(join(outside, "secret.txt"), "secret");

@@ -43,7 +43,7 @@ pub(super) async fn run(
             // Nothing was sent yet, so it fits into the socket.
             let _ = stream.try_write(REFUSAL);
             continue;
-        };
+        }
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         clients.spawn(connection::serve(shared, gate.get(), stream, peer, stop));
     }
