@@ -4,6 +4,7 @@ mod common;
 mod crew;
 mod doors;
 mod follow;
+mod making;
 mod modules;
 mod note;
 mod parts;
@@ -87,7 +88,7 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let began = Instant::now();
     // Rather than keep here what belongs elsewhere.
-    modules::refuse_bridged(settings)?;
+    making::refuse_bridged(settings)?;
     let bus = Bus::new(agentos_core::Limits::default());
     let mut crew = Crew::new(Arc::clone(&bus), hire);
     // What is wrong with a worker's section is told before anything starts.

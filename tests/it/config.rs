@@ -84,6 +84,23 @@ async fn what_a_list_leaves_out_does_not_run() -> Result<()> {
 }
 
 #[tokio::test]
+async fn http_is_not_served_where_a_list_leaves_it_out() -> Result<()> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port()
+        .to_string();
+    let folder = tempfile::tempdir()?;
+    let ports = ["--bus-port", "0", "--http-port", &port];
+    let engine = Engine::start_as(folder, "workers: [{ name: iii-state }]", &ports, &[]).await?;
+    assert_eq!(engine.http, "");
+    std::net::TcpListener::bind(format!("127.0.0.1:{port}")).context("nobody has the port")?;
+    let mut client = connect(&engine).await?;
+    let status = result_of(&mut client, "engine::status", json!({})).await?;
+    assert_eq!(status["http"], json!(null), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_token_can_be_asked_for() -> Result<()> {
     let engine = Engine::start(WORKERS, &["--auth", "token"]).await?;
     assert!(connect(&engine).await.is_err());

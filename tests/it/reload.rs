@@ -179,6 +179,39 @@ async fn a_module_of_iii_is_switched_off_and_on() -> Result<()> {
     assert_eq!(kept, json!("only in memory"));
     let _ = go.send(());
     assert_eq!(running.await??, json!({ "body": "done" }));
+    // What it has does not move to another place by itself.
+    let files = LISTED.replace("in_memory", "file_based");
+    change(&engine, &files, "keeps what it has where it did").await?;
+    let kept: Value = client.trigger("state::get", &get).await?;
+    assert_eq!(kept, json!("only in memory"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bridge_gets_a_successor() -> Result<()> {
+    let there = Engine::bare().await?;
+    let mut slow = Slow::new(&there).await?;
+    let config = |more: &str| {
+        format!(
+            "bridge:\n  url: {}/?token={}\n  forward:\n    - {{ local_function: far::slow, remote_function: slow::run }}\n{more}",
+            there.url, there.token
+        )
+    };
+    let here = Engine::start("", &["--no-workers"]).await?;
+    let client = here.worker("caller").await?;
+    change(&here, &config(""), "it is new in the settings file").await?;
+    let calling = client.clone();
+    let running = tokio::spawn(async move { calling.trigger::<Value>("far::slow", &()).await });
+    let go = slow.begun().await?;
+    let more = "    - { local_function: far::status, remote_function: engine::status }\n";
+    change(&here, &config(more), "goes by its new settings").await?;
+    let status: Value = client.trigger("far::status", &()).await?;
+    assert_eq!(status["url"], there.url);
+    let _ = go.send(());
+    assert_eq!(running.await??, json!({ "body": "done" }));
+    change(&here, "", "does not ask for it any more").await?;
+    let gone = client.trigger::<Value>("far::status", &()).await;
+    assert_eq!(gone.unwrap_err().code, agentos_sdk::Code::NotFound);
     Ok(())
 }
 

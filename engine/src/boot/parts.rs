@@ -12,6 +12,7 @@ use super::{
     common::{Common, WORKER_STOP, open, reachable},
     crew::{Crew, Recruit},
     doors::{self, Doors},
+    making,
     modules::{self, Modules},
     note::Note,
 };
@@ -68,7 +69,7 @@ impl Parts {
         new: &Arc<Settings>,
         relog: Option<&Relog>,
     ) -> anyhow::Result<()> {
-        modules::refuse_bridged(new)?;
+        making::refuse_bridged(new)?;
         let old = Arc::clone(&self.in_force);
         let changes = diff(&old, new);
         let mut steps = Vec::new();
@@ -76,6 +77,8 @@ impl Parts {
             let step = self.prepare(&change, &old, new).await?;
             steps.push((change, step));
         }
+        // Processes take their time to end, and nothing else waits for that.
+        steps.sort_by_key(|(_, step)| matches!(step, Step::Process(..)));
         let remarks = new.remarks.iter();
         for remark in remarks.filter(|remark| remark.weight == Weight::Warning) {
             if !old.remarks.contains(remark) {

@@ -73,7 +73,7 @@ fn variables_take_the_type_that_is_asked_for() {
 fn faults_name_line_key_and_what_would_be_right() {
     check(
         "listen:\n  bus:\n    prot: 1\n",
-        "3: `listen.bus.prot`: unknown field `prot`, expected one of `host`, `port`, `auth`, `origins`, `hosts`",
+        "3: `listen.bus.prot`: unknown field `prot`, expected one of `host`, `port`, `auth`, `origins`, `hosts`, `registration_conflicts`",
     );
     check(
         "listen:\n  bus:\n    auth: maybe\n",

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Env, Error, Overrides, Settings, load};
+use super::{Env, Error, Overrides, Settings, diff, load};
 use crate::watching::{Root, Watching};
 
 /// A file is read when nothing has happened to it for so long; editors write in several steps.
@@ -58,17 +58,21 @@ impl Watch {
                 || changed.is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
         };
         let watching = Watching::start(vec![Root::flat(folder)], is_ours)?;
-        // After the watch has begun, so that nothing falls between.
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
         let (tell, news) = watch::channel(None);
-        let watch = Watch {
+        let mut watch = Watch {
             file,
             overrides,
             env,
-            text,
+            text: String::new(),
             watching,
             tell,
         };
+        // What happened between the reading of `settings` and the beginning of the watch.
+        if let Some(now) = watch.read()
+            && !now.as_ref().is_ok_and(|now| diff(settings, now).is_empty())
+        {
+            watch.tell(now);
+        }
         Ok(Some((watch, Reloads { news })))
     }
 
@@ -78,21 +82,27 @@ impl Watch {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.tell.closed() => return,
-                () = self.watching.changed(QUIET, QUIET_AT_MOST) => self.look(),
+                () = self.watching.changed(QUIET, QUIET_AT_MOST) => {
+                    if let Some(settings) = self.read() {
+                        self.tell(settings);
+                    }
+                }
             }
         }
     }
 
-    fn look(&mut self) {
+    /// What the file says, if it says something else than before.
+    fn read(&mut self) -> Option<Result<Settings, Error>> {
         // Between two steps of an editor there may be no file.
-        let Ok(text) = std::fs::read_to_string(&self.file) else {
-            return;
-        };
+        let text = std::fs::read_to_string(&self.file).ok()?;
         if text == self.text {
-            return;
+            return None;
         }
         self.text = text;
-        let settings = load(Some(&self.file), &self.overrides, &*self.env);
+        Some(load(Some(&self.file), &self.overrides, &*self.env))
+    }
+
+    fn tell(&self, settings: Result<Settings, Error>) {
         if let Err(error) = &settings {
             tracing::error!(%error, "the settings file cannot be used as it is now; the settings stay");
         }
@@ -118,7 +128,7 @@ mod tests {
     use std::{collections::BTreeMap, fs};
 
     use super::*;
-    use crate::config::{Change, How, Module, Part, diff};
+    use crate::config::{Change, How, Module, Part};
 
     /// Generous: machines are busy.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -160,5 +170,20 @@ mod tests {
         stop.cancel();
         running.await.unwrap();
         assert!(next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_changed_before_the_watch_began_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let env: BTreeMap<String, String> = BTreeMap::new();
+        for (text, is_news) in [("", false), ("# nothing\n", false), ("data_dir: x\n", true)] {
+            fs::write(&file, "").unwrap();
+            let settings = load(Some(&file), &Overrides::default(), &env).unwrap();
+            fs::write(&file, text).unwrap();
+            let watch = Watch::start(&settings, Overrides::default(), Arc::new(env.clone()));
+            let (_watch, reloads) = watch.unwrap().unwrap();
+            assert_eq!(reloads.news.has_changed().unwrap(), is_news, "{text}");
+        }
     }
 }

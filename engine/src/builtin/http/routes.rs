@@ -432,6 +432,18 @@ mod tests {
     }
 
     #[test]
+    fn routes_get_their_share_of_a_new_room() {
+        let routes = routes(&[("one", "GET", "/a"), ("two", "GET", "/b")]);
+        routes.resize(Arc::new(Room::new(8, 8)));
+        let share = |path| match routes.find("GET", path) {
+            Found::Route(found) => found.route.share.available_permits(),
+            _ => panic!("bound"),
+        };
+        assert_eq!((share("/a"), share("/b")), (6, 6));
+        assert_eq!(bound(&routes, "GET", "/b").expect("bound").0, "two");
+    }
+
+    #[test]
     fn bad_configs_are_refused() {
         let routes = empty();
         for config in [

@@ -33,7 +33,8 @@ pub(super) struct Words {
     pub(super) session: SessionId,
     pub(super) outbox: Arc<Outbox>,
     pub(super) rules: Option<Arc<Rules>>,
-    /// Where conflicts are rejected: whoever holds it finds out and registers.
+    /// Where conflicts are rejected: whoever holds it finds out and registers. Frames are delivered
+    /// meanwhile, none of which comes back here: only sockets bring words.
     pub(super) registering: Option<Arc<Mutex<()>>>,
     pub(super) who: Mutex<Who>,
 }
