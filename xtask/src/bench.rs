@@ -41,6 +41,20 @@ pub(crate) fn boot() -> Result<()> {
     Ok(())
 }
 
+/// The engine against what it is compared with: `bench/README.md`.
+pub(crate) fn against_others(given: &[&str]) -> Result<()> {
+    let package = "cargo build --release --package agentos --package agentos-bench";
+    step(".", package).run(&mut Count::default())?;
+    let status = Command::new(root().join("target/release/agentos-bench"))
+        .arg("run")
+        .args(given)
+        .status()?;
+    if !status.success() {
+        bail!("the benchmark ended with {status}");
+    }
+    Ok(())
+}
+
 fn measure(folder: &Path) -> Result<(Vec<Duration>, u64)> {
     // The first start makes token and store; it is not counted.
     let (mut engine, _) = start(folder)?;
