@@ -27,9 +27,22 @@ pub(crate) enum Verb {
         #[arg(long)]
         plain: bool,
     },
+    /// A role: answers HTTP
+    #[command(hide = true)]
+    Web {
+        /// Ask a worker behind a WebSocket
+        #[arg(long)]
+        worker: bool,
+    },
     /// A role: answers calls
     #[command(hide = true)]
-    Callee(Peer),
+    Callee {
+        #[command(flatten)]
+        peer: Peer,
+        /// The function is called by HTTP requests
+        #[arg(long)]
+        http: bool,
+    },
     /// A role: calls and measures
     #[command(hide = true)]
     Caller {
@@ -37,7 +50,22 @@ pub(crate) enum Verb {
         peer: Peer,
         #[command(flatten)]
         load: Load,
+        #[command(flatten)]
+        window: Window,
     },
+    /// A role: publishes, subscribes and measures
+    #[command(hide = true)]
+    Fanout {
+        #[command(flatten)]
+        peer: Peer,
+        #[command(flatten)]
+        spread: Spread,
+        #[command(flatten)]
+        window: Window,
+    },
+    /// A role: workers that do nothing
+    #[command(hide = true)]
+    Idle(Crowd),
 }
 
 #[derive(Group)]
@@ -50,6 +78,18 @@ pub(crate) struct Run {
     /// An engine to measure; several as NAME=FILE each
     #[arg(long, value_name = "[NAME=]FILE")]
     pub(crate) engine: Vec<String>,
+    /// nats-server, when it is not in PATH
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_server: Option<PathBuf>,
+    /// redis-server, when it is not in PATH
+    #[arg(long, value_name = "FILE")]
+    pub(crate) redis_server: Option<PathBuf>,
+    /// Write all that was measured there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a page with plots there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// How often each contender is measured, in turn with the others
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
@@ -68,6 +108,9 @@ pub(crate) struct Run {
 pub(crate) enum Tongue {
     Iii,
     V2,
+    Nats,
+    Redis,
+    Http,
 }
 
 #[derive(Clone, Group)]
@@ -108,6 +151,11 @@ pub(crate) struct Load {
     /// All call the function of the first callee
     #[arg(long)]
     pub(crate) one_callee: bool,
+}
+
+/// When it is measured, and whose work.
+#[derive(Clone, Group)]
+pub(crate) struct Window {
     #[arg(long)]
     pub(crate) warmup_ms: u64,
     #[arg(long)]
@@ -115,6 +163,31 @@ pub(crate) struct Load {
     /// Process id of the server
     #[arg(long)]
     pub(crate) watch: u32,
+}
+
+/// How messages are published.
+#[derive(Clone, Group)]
+pub(crate) struct Spread {
+    /// How many messages the publisher is ahead of what all subscribers have heard
+    #[arg(long)]
+    pub(crate) ahead: u64,
+    #[arg(long)]
+    pub(crate) payload_bytes: usize,
+}
+
+#[derive(Clone, Group)]
+pub(crate) struct Crowd {
+    /// Address of the server
+    #[arg(long)]
+    pub(crate) at: String,
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Functions that each registers
+    #[arg(long)]
+    pub(crate) functions: usize,
+    /// After so long, say how many are still connected
+    #[arg(long)]
+    pub(crate) hold_seconds: f64,
 }
 
 /// The shape of void calls.

@@ -1,7 +1,10 @@
 //! What the measured clients say on the wire. One trait, so that caller and callee are the same
 //! code whatever is measured.
 
+pub(crate) mod http;
 pub(crate) mod iii;
+pub(crate) mod nats;
+pub(crate) mod redis;
 pub(crate) mod v2;
 
 use anyhow::{Result, bail};
@@ -23,6 +26,44 @@ pub(crate) struct End {
     pub(crate) index: usize,
     /// Functions it registers.
     pub(crate) offers: Vec<String>,
+    /// When the first of them is called besides.
+    pub(crate) bind: Option<Bind>,
+}
+
+impl End {
+    pub(crate) fn new(role: &'static str, index: usize) -> Self {
+        End {
+            role,
+            index,
+            offers: Vec::new(),
+            bind: None,
+        }
+    }
+}
+
+/// Where requests of the HTTP scenario go.
+pub(crate) const HTTP_PATH: &str = "/bench/echo";
+
+/// What calls a function.
+#[derive(Clone, Debug)]
+pub(crate) enum Bind {
+    /// A message on this topic.
+    Topic(String),
+    /// A POST to this path.
+    Http(&'static str),
+}
+
+impl Bind {
+    /// Type and config of the trigger that says so.
+    pub(crate) fn trigger(&self) -> (&'static str, serde_json::Value) {
+        match self {
+            Bind::Topic(topic) => ("subscribe", serde_json::json!({ "topic": topic })),
+            Bind::Http(path) => (
+                "http",
+                serde_json::json!({ "api_path": path, "http_method": "POST" }),
+            ),
+        }
+    }
 }
 
 /// A frame to be sent again and again with another number.
@@ -54,6 +95,8 @@ pub(crate) trait Dialect: Clone + 'static {
     /// Connects, says who it is, registers, and returns when that is in force.
     async fn open(&self, place: &Place, end: &End) -> Result<Link>;
     fn call(&self, function: &str, payload: &[u8], void: bool) -> Result<Template>;
+    /// A message to all who listen to `topic`, without an answer.
+    fn publish(&self, topic: &str, payload: &[u8]) -> Result<Vec<u8>>;
     fn write_number(&self, number: u64, at: &mut [u8]);
     /// The message at the beginning of `input` and its length, once it is there as a whole.
     fn parse<'a>(&self, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>>;
@@ -91,4 +134,12 @@ pub(crate) trait Dialect: Clone + 'static {
             }
         }
     }
+}
+
+/// What the built-in `publish` takes.
+fn topic_and_data(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut data = format!(r#"{{"topic":"{topic}","data":"#).into_bytes();
+    data.extend_from_slice(payload);
+    data.push(b'}');
+    data
 }

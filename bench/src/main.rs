@@ -10,12 +10,17 @@ mod args;
 mod callee;
 mod caller;
 mod dialect;
+mod fanout;
 mod harness;
+mod idle;
 mod link;
 mod measured;
+mod payload;
 mod process;
 mod relay;
 mod role;
+mod tally;
+mod web;
 mod websocket;
 
 use anyhow::Result;
@@ -26,8 +31,35 @@ use tokio::{
 };
 
 use args::{Args, Tongue, Verb};
-use dialect::{iii::Iii, v2::V2};
+use dialect::{http::Http, iii::Iii, nats::Nats, redis::Redis, v2::V2};
 
+/// Runs a role with the clients of a dialect; each role is compiled for each.
+macro_rules! speaking {
+    ($tongue:expr, |$dialect:ident| $role:expr) => {
+        match $tongue {
+            Tongue::Iii => {
+                let $dialect = |index| Iii::new(seed(index));
+                $role.await
+            }
+            Tongue::V2 => {
+                let $dialect = |_| V2;
+                $role.await
+            }
+            Tongue::Nats => {
+                let $dialect = |index| Nats::new(seed(index));
+                $role.await
+            }
+            Tongue::Redis => {
+                let $dialect = |_| Redis;
+                $role.await
+            }
+            Tongue::Http => {
+                let $dialect = |_| Http;
+                $role.await
+            }
+        }
+    };
+}
 fn main() -> Result<()> {
     match Args::parse().verb {
         Verb::Run(options) => one_thread()?.block_on(harness::run(options)),
@@ -35,28 +67,37 @@ fn main() -> Result<()> {
             harness::list();
             Ok(())
         }
-        // As most servers are: a thread per core.
-        Verb::Relay { plain } => Builder::new_multi_thread()
-            .enable_all()
-            .build()?
-            .block_on(relay::run(plain)),
-        Verb::Callee(peer) => local(async {
-            match peer.tongue {
-                Tongue::Iii => callee::run(peer, iii).await,
-                Tongue::V2 => callee::run(peer, |_| V2).await,
-            }
+        Verb::Relay { plain } => many_threads()?.block_on(relay::run(plain)),
+        Verb::Web { worker } => many_threads()?.block_on(web::run(worker)),
+        Verb::Callee { peer, http } => {
+            local(async { speaking!(peer.tongue, |dialect| callee::run(peer, http, dialect)) })
+        }
+        Verb::Caller { peer, load, window } => local(async {
+            speaking!(peer.tongue, |dialect| caller::run(
+                peer, load, window, dialect
+            ))
         }),
-        Verb::Caller { peer, load } => local(async {
-            match peer.tongue {
-                Tongue::Iii => caller::run(peer, load, iii).await,
-                Tongue::V2 => caller::run(peer, load, |_| V2).await,
-            }
+        Verb::Fanout {
+            peer,
+            spread,
+            window,
+        } => local(async {
+            speaking!(peer.tongue, |dialect| fanout::run(
+                peer, spread, window, dialect
+            ))
         }),
+        Verb::Idle(crowd) => local(idle::run(crowd, |_| V2)),
     }
 }
 
-fn iii(index: usize) -> Iii {
-    Iii::new((u64::from(std::process::id()) << 24) ^ index as u64)
+/// Differs between the connections of all processes.
+fn seed(index: usize) -> u64 {
+    (u64::from(std::process::id()) << 24) ^ index as u64
+}
+
+/// As most servers are: a thread per core.
+fn many_threads() -> Result<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
 fn one_thread() -> Result<Runtime> {

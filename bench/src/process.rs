@@ -11,6 +11,12 @@ pub(crate) struct Usage {
     pub(crate) resident_bytes: u64,
 }
 
+impl Usage {
+    pub(crate) fn resident_mib(&self) -> f64 {
+        self.resident_bytes as f64 / f64::from(1 << 20)
+    }
+}
+
 pub(crate) fn usage(pid: u32) -> Result<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
         .with_context(|| format!("process {pid} is gone"))?;

@@ -6,6 +6,7 @@ use memchr::{memchr2, memmem::Finder};
 use super::{Dialect, End, Heard, Place, Template};
 use crate::{
     link::Link,
+    payload::{read_hex, write_hex},
     websocket::{self, PING, PONG, TEXT},
 };
 
@@ -81,6 +82,15 @@ impl Dialect for Iii {
         for id in &end.offers {
             say(&format!(r#"{{"type":"registerfunction","id":"{id}"}}"#));
         }
+        if let (Some(bind), Some(function)) = (&end.bind, end.offers.first()) {
+            let (kind, config) = bind.trigger();
+            let mut id = [0; UUID_BYTES];
+            self.write_number(1, &mut id);
+            say(&format!(
+                r#"{{"type":"registertrigger","id":"{}","trigger_type":"{kind}","function_id":"{function}","config":{config}}}"#,
+                String::from_utf8_lossy(&id)
+            ));
+        }
         say(&format!(
             r#"{{"type":"invokefunction","function_id":"engine::workers::register","data":{{"runtime":"node","version":"0.11.6","name":"bench-{}-{}","os":"linux","pid":1,"isolation":null}},"action":{{"type":"void"}}}}"#,
             end.role, end.index
@@ -120,18 +130,23 @@ impl Dialect for Iii {
         })
     }
 
+    fn publish(&self, topic: &str, payload: &[u8]) -> Result<Vec<u8>> {
+        let data = super::topic_and_data(topic, payload);
+        Ok(self.call("publish", &data, true)?.bytes)
+    }
+
     /// A UUID whose last group is the number, and whose rest looks random.
     fn write_number(&self, number: u64, at: &mut [u8]) {
         let noise = scatter(self.seed ^ number);
-        hex(noise, &mut at[..8]);
+        write_hex(noise, &mut at[..8]);
         at[8] = b'-';
-        hex(noise >> 32, &mut at[9..13]);
+        write_hex(noise >> 32, &mut at[9..13]);
         at[13] = b'-';
-        hex(0x4000 | (noise >> 48) & 0xfff, &mut at[14..18]);
+        write_hex(0x4000 | (noise >> 48) & 0xfff, &mut at[14..18]);
         at[18] = b'-';
-        hex(0x8000 | self.seed & 0x3fff, &mut at[19..23]);
+        write_hex(0x8000 | self.seed & 0x3fff, &mut at[19..23]);
         at[23] = b'-';
-        hex(number, &mut at[24..]);
+        write_hex(number, &mut at[24..]);
     }
 
     fn parse<'a>(&self, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>> {
@@ -168,7 +183,7 @@ impl Dialect for Iii {
 }
 
 /// The value at the beginning of `text`, found by its brackets.
-fn value(text: &[u8]) -> &[u8] {
+pub(crate) fn value(text: &[u8]) -> &[u8] {
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -195,21 +210,7 @@ fn value(text: &[u8]) -> &[u8] {
 }
 
 fn number(id: &[u8]) -> u64 {
-    id.get(24..)
-        .unwrap_or_default()
-        .iter()
-        .fold(0, |number, digit| {
-            number << 4 | (*digit as char).to_digit(16).map_or(0, u64::from)
-        })
-}
-
-/// Writes the low digits of `value`, as many as there is room for.
-fn hex(value: u64, at: &mut [u8]) {
-    let mut value = value;
-    for digit in at.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(value & 0xf) as usize];
-        value >>= 4;
-    }
+    read_hex(id.get(24..).unwrap_or_default())
 }
 
 /// SplitMix64.

@@ -1,7 +1,7 @@
 //! `agentos.v2`: frames are made by the codec once, then sent again with another number.
 
 use agentos_protocol::{
-    Call, CallRef, Delivery, Frame, FunctionSpec, Hello, Payload, Register,
+    Call, CallRef, Delivery, Frame, FunctionSpec, Hello, Payload, Register, TriggerSpec,
     codec::{
         SUBPROTOCOL,
         v2::{HEADER_BYTES, encode, kind},
@@ -41,6 +41,16 @@ impl Dialect for V2 {
                 .iter()
                 .map(|id| FunctionSpec::new(id.as_str()))
                 .collect(),
+            triggers: end
+                .bind
+                .iter()
+                .zip(&end.offers)
+                .map(|(bind, function)| {
+                    let (kind, config) = bind.trigger();
+                    let id = format!("bench-{}-{}", end.role, end.index);
+                    TriggerSpec::new(id, kind, function.as_str(), config)
+                })
+                .collect(),
             ..Register::default()
         }));
         for frame in [hello, register] {
@@ -69,6 +79,11 @@ impl Dialect for V2 {
             bytes,
             number_at: (!void).then_some(head + NUMBER.start..head + NUMBER.end),
         })
+    }
+
+    fn publish(&self, topic: &str, payload: &[u8]) -> Result<Vec<u8>> {
+        let data = super::topic_and_data(topic, payload);
+        Ok(self.call("publish", &data, true)?.bytes)
     }
 
     fn write_number(&self, number: u64, at: &mut [u8]) {

@@ -3,7 +3,10 @@
 use std::{ffi::OsStr, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::{
+    process::{Resource, getrlimit, setrlimit},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{ChildStdin, ChildStdout, Command},
@@ -97,4 +100,11 @@ impl Drop for Pinned {
         // It was allowed before.
         let _ = sched_setaffinity(None, &self.before);
     }
+}
+
+/// As many open files as may be: ten thousand connections are as many files.
+pub(crate) fn allow_many_files() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
