@@ -84,6 +84,9 @@ pub(crate) struct Run {
     /// redis-server, when it is not in PATH
     #[arg(long, value_name = "FILE")]
     pub(crate) redis_server: Option<PathBuf>,
+    /// The workspace in which `cargo xtask test` has installed the SDKs
+    #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.."))]
+    pub(crate) sdk_root: PathBuf,
     /// Write all that was measured there
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

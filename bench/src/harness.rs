@@ -6,6 +6,7 @@ mod html;
 mod idle;
 mod outcome;
 mod scenario;
+mod sdk;
 mod server;
 mod table;
 
@@ -123,6 +124,7 @@ async fn measure(options: &Run, scenario: &Scenario, contender: &Contender) -> R
             listen(options, &server, words).await
         }
         Kind::Http { connections } => http(options, contender, &server, connections).await,
+        Kind::Sdk { in_flight } => sdk(options, contender, &server, in_flight).await,
         Kind::Idle => bail!("memory has no rounds"),
     };
     server.end().await;
@@ -192,6 +194,30 @@ async fn http(
         callee.end().await;
     }
     measured
+}
+
+async fn sdk(
+    options: &Run,
+    contender: &Contender,
+    server: &Running,
+    in_flight: usize,
+) -> Result<Measured> {
+    let program = contender.program.as_ref().context("no program")?;
+    let url = format!("ws://{}", server.address);
+    let mut callee = program.start(&url, &["callee".to_owned()])?;
+    callee.line(PATIENCE).await?;
+    let words = [
+        "caller".to_owned(),
+        in_flight.to_string(),
+        WARMUP.as_millis().to_string(),
+        options.seconds.to_string(),
+    ];
+    let mut caller = program.start(&url, &words)?;
+    let patience = PATIENCE + WARMUP + Duration::from_secs_f64(options.seconds);
+    let line = caller.line(patience).await?;
+    caller.end().await;
+    callee.end().await;
+    Ok(serde_json::from_str(&line)?)
 }
 
 /// What each role that speaks to the server is told.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Calls, deliveries or requests; MiB for large payloads.
+    /// Calls, deliveries or requests.
     pub(crate) per_second: f64,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
@@ -13,5 +13,6 @@ pub(crate) struct Measured {
     /// Of the server, at the end.
     pub(crate) resident_mib: Option<f64>,
     /// Calls that failed, or were never answered.
+    #[serde(default)]
     pub(crate) lost: u64,
 }

@@ -25,7 +25,8 @@ pub(crate) struct Child {
 impl Child {
     /// One of this binary's own roles.
     pub(crate) fn role(words: &[String]) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        // Not by its path: the file may have been built anew since.
+        let mut command = Command::new("/proc/self/exe");
         command.args(words);
         Self::spawn(command)
     }

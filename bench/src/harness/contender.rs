@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     scenario::{Kind, Scenario},
+    sdk::{self, Program},
     server::Server,
 };
 use crate::args::{Run, Tongue, built_engine};
@@ -14,6 +15,8 @@ pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) server: Server,
     pub(crate) tongue: Tongue,
+    /// What is callee and caller, where that is not this program.
+    pub(crate) program: Option<Program>,
 }
 
 impl Contender {
@@ -23,6 +26,9 @@ impl Contender {
     }
 
     pub(crate) fn suits(&self, scenario: &Scenario) -> bool {
+        if self.program.is_some() || matches!(scenario.kind, Kind::Sdk { .. }) {
+            return self.program.is_some() && matches!(scenario.kind, Kind::Sdk { .. });
+        }
         match (&self.server, scenario.kind) {
             (Server::Engine(_), Kind::Idle) => self.tongue == Tongue::V2,
             (Server::Engine(_), _) => true,
@@ -43,6 +49,7 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
             name: name.to_owned(),
             server,
             tongue,
+            program: None,
         });
     };
     add("relay iii", Server::Relay { plain: false }, Tongue::Iii);
@@ -50,7 +57,8 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
     add("plain relay", Server::Relay { plain: true }, Tongue::Iii);
     add("axum echo", Server::Web { worker: false }, Tongue::V2);
     add("axum + worker", Server::Web { worker: true }, Tongue::V2);
-    for (label, file) in engines(&options.engine)? {
+    let engines = engines(&options.engine)?;
+    for (label, file) in &engines {
         for (name, tongue) in [("iii", Tongue::Iii), ("v2", Tongue::V2)] {
             let server = Server::Engine(file.clone());
             add(&format!("{label} {name}"), server, tongue);
@@ -67,6 +75,16 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
         None => eprintln!(
             "without Redis: `apt install redis-server`, then --redis-server FILE or have it in PATH"
         ),
+    }
+    if let Some((_, file)) = engines.first() {
+        for (name, program) in sdk::installed(&options.sdk_root)? {
+            all.push(Contender {
+                name: name.to_owned(),
+                server: Server::Engine(file.clone()),
+                tongue: Tongue::V2,
+                program: Some(program),
+            });
+        }
     }
     all.retain(|one| {
         options.only.is_empty() || options.only.iter().any(|part| one.name.contains(part))

@@ -100,7 +100,7 @@ impl Outcome {
                 .iter()
                 .map(|contender| Row {
                     name: contender.name.clone(),
-                    reference: scenario.reference(contender.tongue),
+                    reference: scenario.reference(contender),
                     ..Row::default()
                 })
                 .collect(),

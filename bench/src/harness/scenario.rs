@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::contender::Contender;
 use crate::args::{Fire, Tongue};
 
 pub(crate) struct Scenario {
@@ -25,6 +26,10 @@ pub(crate) enum Kind {
     /// Requests that a worker answers, one at a time on each connection.
     Http {
         connections: usize,
+    },
+    /// Echo through the SDKs of other languages.
+    Sdk {
+        in_flight: usize,
     },
     /// Memory of an engine with many idle workers.
     Idle,
@@ -104,9 +109,11 @@ impl Scenario {
         self
     }
 
-    /// The contender by whose figure that of one who speaks `tongue` is divided.
-    pub(crate) fn reference(&self, tongue: Tongue) -> &'static str {
-        match (self.kind, tongue) {
+    /// The contender by whose figure that of `contender` is divided.
+    pub(crate) fn reference(&self, contender: &Contender) -> &'static str {
+        match (self.kind, contender.tongue) {
+            (Kind::Sdk { .. }, _) if contender.name.starts_with("python") => "python iii-sdk",
+            (Kind::Sdk { .. }, _) => "node iii-sdk",
             (Kind::Calls(shape), _) if !shape.is_pairs() => "nats",
             (Kind::Calls(_), Tongue::V2) => "relay v2",
             (Kind::Calls(_), _) => "relay iii",
@@ -145,6 +152,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("fire", "1 caller, void calls of 64 B, 256 ahead of what is acknowledged", Kind::Calls(fire), Figure::Rate),
         Scenario::new("fanout-50", "1 publisher, 50 subscribers, 8 messages of 64 B ahead; deliveries", fanout, Figure::Rate),
         Scenario::new("http", "POST of 64 B, a worker answers; 64 connections", Kind::Http { connections: 64 }, Figure::Rate),
+        Scenario::new("sdk-1", "echo as users of the SDKs write it, 1 call in flight", Kind::Sdk { in_flight: 1 }, Figure::Rate),
+        Scenario::new("sdk-64", "echo as users of the SDKs write it, 64 calls in flight", Kind::Sdk { in_flight: 64 }, Figure::Rate),
         Scenario::new("idle", "memory with 1,000 workers of 10 functions each, and 10,000 connections", Kind::Idle, Figure::Rate),
     ];
     all
