@@ -205,7 +205,7 @@ async fn sdk(
     let program = contender.program.as_ref().context("no program")?;
     let url = format!("ws://{}", server.address);
     let mut callee = program.start(&url, &["callee".to_owned()])?;
-    callee.line(PATIENCE).await?;
+    callee.line_with("ready", PATIENCE).await?;
     let words = [
         "caller".to_owned(),
         in_flight.to_string(),
@@ -214,7 +214,7 @@ async fn sdk(
     ];
     let mut caller = program.start(&url, &words)?;
     let patience = PATIENCE + WARMUP + Duration::from_secs_f64(options.seconds);
-    let line = caller.line(patience).await?;
+    let line = caller.line_with("{", patience).await?;
     caller.end().await;
     callee.end().await;
     Ok(serde_json::from_str(&line)?)

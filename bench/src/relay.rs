@@ -44,7 +44,6 @@ pub(crate) async fn run(plain: bool) -> Result<()> {
 
 async fn serve(stream: TcpStream, waiting: &Waiting, plain: bool) -> tungstenite::Result<()> {
     let mut path = String::new();
-    #[expect(clippy::result_large_err, reason = "the library's signature")]
     let note = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         request.uri().path().clone_into(&mut path);
         Ok(response)

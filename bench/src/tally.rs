@@ -107,7 +107,7 @@ impl Tally {
         let us = |quantile: f64| {
             (!latencies.is_empty()).then(|| latencies.value_at_quantile(quantile) as f64 / 1_000.0)
         };
-        let cpu_us = (after.cpu - before.cpu).as_secs_f64() * 1e6 / count;
+        let cpu_us = after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / count;
         Ok(Measured {
             per_second: count / seconds,
             p50_us: us(0.50),

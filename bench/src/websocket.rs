@@ -13,6 +13,9 @@ pub(crate) const PONG: u8 = 10;
 
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
+/// Instead of a length: it follows in 16 bits, or in 64.
+const IN_16_BITS: u8 = 0x7e;
+const IN_64_BITS: u8 = 0x7f;
 
 /// A whole message, as far as it has come.
 pub(crate) struct Message<'a> {
@@ -31,11 +34,11 @@ pub(crate) fn parse(input: &[u8]) -> Result<Option<Message<'_>>> {
         bail!("a fragment or a masked frame: not expected of a server");
     }
     let (length, head) = match second {
-        126 => match rest.first_chunk() {
+        IN_16_BITS => match rest.first_chunk() {
             Some(length) => (u64::from(u16::from_be_bytes(*length)), 4),
             None => return Ok(None),
         },
-        127 => match rest.first_chunk() {
+        IN_64_BITS => match rest.first_chunk() {
             Some(length) => (u64::from_be_bytes(*length), 10),
             None => return Ok(None),
         },
@@ -66,11 +69,11 @@ pub(crate) fn begin(opcode: u8, length: usize, out: &mut Vec<u8>) {
     match length {
         0..126 => out.push(MASKED | length as u8),
         126..0x1_0000 => {
-            out.push(MASKED | 126);
+            out.push(MASKED | IN_16_BITS);
             out.extend_from_slice(&(length as u16).to_be_bytes());
         }
         _ => {
-            out.push(MASKED | 127);
+            out.push(MASKED | IN_64_BITS);
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }

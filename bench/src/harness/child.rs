@@ -44,7 +44,9 @@ impl Child {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
+            .with_context(|| {
+                format!("cannot start {}", command.as_std().get_program().display())
+            })?;
         Ok(Child {
             pid: child.id().context("ended at once")?,
             lines: BufReader::new(child.stdout.take().context("no output")?).lines(),
@@ -67,6 +69,21 @@ impl Child {
             Some(line) => Ok(line),
             None => bail!("{} ended: {}", self.name, self.child.wait().await?),
         }
+    }
+
+    /// The next line that begins so; a program may say other things before.
+    pub(crate) async fn line_with(&mut self, start: &str, patience: Duration) -> Result<String> {
+        let found = async {
+            loop {
+                let line = self.line(patience).await?;
+                if line.starts_with(start) {
+                    return Ok(line);
+                }
+            }
+        };
+        tokio::time::timeout(patience, found)
+            .await
+            .context("it says other things")?
     }
 
     /// Ends it and waits until it is gone.

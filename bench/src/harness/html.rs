@@ -41,7 +41,9 @@ pub(crate) fn page(report: &Report) -> String {
         } else {
             ""
         };
-        page += &format!(
+        // Writing to a string does not fail.
+        let _ = write!(
+            page,
             "<h2>{}</h2><p>{}: {}{direction}</p>",
             outcome.name,
             text(outcome.about),
@@ -126,7 +128,6 @@ fn rows(outcome: &Outcome) -> String {
         ];
         table += "<tr>";
         for cell in cells {
-            // Writing to a string does not fail.
             let _ = write!(table, "<td>{cell}</td>");
         }
         table += "</tr>";

@@ -73,7 +73,7 @@ pub(crate) async fn measure(options: &Run, contender: &Contender) -> Result<Vec<
         .await?
         .parse()
         .context("no count of connections")?;
-    let busy = process::usage(server.pid())?.cpu - before;
+    let busy = process::usage(server.pid())?.cpu.saturating_sub(before);
     note("of them still connected after 30 s", held, "");
     note(
         "CPU to hold them",
