@@ -23,6 +23,8 @@ mod tally;
 mod web;
 mod websocket;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Parser;
 use tokio::{
@@ -60,8 +62,18 @@ macro_rules! speaking {
         }
     };
 }
-fn main() -> Result<()> {
-    match Args::parse().verb {
+fn main() -> ExitCode {
+    match perform(Args::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(verb: Verb) -> Result<()> {
+    match verb {
         Verb::Run(options) => one_thread()?.block_on(harness::run(options)),
         Verb::List => {
             harness::list();

@@ -43,11 +43,12 @@ pub(crate) fn boot() -> Result<()> {
 
 /// The engine against what it is compared with: `bench/README.md`.
 pub(crate) fn against_others(given: &[&str]) -> Result<()> {
-    let package = "cargo build --release --package agentos --package agentos-bench";
-    step(".", package).run(&mut Count::default())?;
-    let status = Command::new(root().join("target/release/agentos-bench"))
-        .arg("run")
+    step(".", "cargo build --release --package agentos").run(&mut Count::default())?;
+    let status = Command::new("cargo")
+        .args(["run", "--release", "--quiet", "--package", "agentos-bench"])
+        .args(["--", "run"])
         .args(given)
+        .current_dir(root())
         .status()?;
     if !status.success() {
         bail!("the benchmark ended with {status}");
