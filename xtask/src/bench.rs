@@ -41,6 +41,21 @@ pub(crate) fn boot() -> Result<()> {
     Ok(())
 }
 
+/// The engine against what it is compared with: `bench/README.md`.
+pub(crate) fn against_others(given: &[&str]) -> Result<()> {
+    step(".", "cargo build --release --package agentos").run(&mut Count::default())?;
+    let status = Command::new("cargo")
+        .args(["run", "--release", "--quiet", "--package", "agentos-bench"])
+        .args(["--", "run"])
+        .args(given)
+        .current_dir(root())
+        .status()?;
+    if !status.success() {
+        bail!("the benchmark ended with {status}");
+    }
+    Ok(())
+}
+
 fn measure(folder: &Path) -> Result<(Vec<Duration>, u64)> {
     // The first start makes token and store; it is not counted.
     let (mut engine, _) = start(folder)?;

@@ -15,6 +15,7 @@ cargo xtask VERB
   fmt          formats the Rust code
   lint         rustfmt and clippy, as CI asks for
   bench boot   warm start and idle memory of the engine with its in-process workers
+  bench ..     the engine against a relay and others (bench/README.md); `bench --help` says what can be given
   fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz and a nightly toolchain)";
 
 fn main() -> ExitCode {
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         ["fmt"] => suites::format(),
         ["lint"] => suites::lint(),
         ["bench", "boot"] => bench::boot(),
+        ["bench", ref given @ ..] => bench::against_others(given),
         ["fuzz", seconds] => suites::fuzz(seconds),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

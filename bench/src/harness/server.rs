@@ -1,0 +1,192 @@
+//! The servers, each started fresh in a folder of its own.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{net::TcpStream, process::Command};
+
+use super::child::Child;
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(20);
+/// How often somebody looks whether it has.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// More than any scenario connects.
+const CONFIG: &str = "limits: { sessions_max: 20000 }\n";
+
+pub(crate) enum Server {
+    Relay { plain: bool },
+    Web { worker: bool },
+    Engine(PathBuf),
+    Nats(PathBuf),
+    Redis(PathBuf),
+}
+
+/// A server that runs.
+pub(crate) struct Running {
+    child: Child,
+    /// Where workers and clients connect.
+    pub(crate) address: String,
+    /// Where HTTP is answered.
+    pub(crate) http: String,
+    /// Goes last: the process has ended by then.
+    folder: Option<TempDir>,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    pub(crate) async fn end(self) {
+        self.child.end().await;
+        drop(self.folder);
+    }
+}
+
+impl Server {
+    pub(crate) async fn start(&self) -> Result<Running> {
+        match self {
+            Server::Relay { plain } => own("relay", plain.then_some("--plain")).await,
+            Server::Web { worker } => own("web", worker.then_some("--worker")).await,
+            Server::Engine(file) => engine(file).await,
+            Server::Nats(file) => nats(file).await,
+            Server::Redis(file) => redis(file).await,
+        }
+    }
+}
+
+/// One of our own roles, which says where it is.
+async fn own(role: &str, flag: Option<&str>) -> Result<Running> {
+    let words: Vec<String> = [Some(role), flag]
+        .into_iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect();
+    let mut child = Child::role(&words)?;
+    let line = child.line(START).await?;
+    let (address, http) = line.split_once(' ').unwrap_or((&line, ""));
+    Ok(Running {
+        child,
+        address: address.to_owned(),
+        http: http.to_owned(),
+        folder: None,
+    })
+}
+
+/// The bus with its built-ins alone, by default in everything but who may come in and how many.
+async fn engine(file: &Path) -> Result<Running> {
+    let folder = TempDir::new()?;
+    let config = folder.path().join("config.yaml");
+    fs::write(&config, CONFIG)?;
+    let data = folder.path().join("data");
+    let mut command = logged(file, folder.path())?;
+    command
+        .args(["start", "--no-workers", "--auth", "none"])
+        .args(["--bus-port", "0", "--http-port", "0", "--stream-port", "0"])
+        .arg("--config")
+        .arg(&config)
+        .arg("--data-dir")
+        .arg(&data)
+        .env("AGENTOS_HOME", folder.path().join("home"));
+    let child = Child::spawn(command)?;
+    let note = ready(folder.path(), async || {
+        fs::read(data.join("engine.json")).ok()
+    })
+    .await?;
+    let note: Value = serde_json::from_slice(&note)?;
+    let host = |key: &str| -> Result<String> {
+        let url = note[key].as_str().unwrap_or_default();
+        let (_, host) = url
+            .split_once("://")
+            .with_context(|| format!("the engine does not say where its {key} is"))?;
+        Ok(host.trim_end_matches('/').to_owned())
+    };
+    Ok(Running {
+        address: host("url")?,
+        http: host("http")?,
+        child,
+        folder: Some(folder),
+    })
+}
+
+async fn nats(file: &Path) -> Result<Running> {
+    let folder = TempDir::new()?;
+    let mut command = logged(file, folder.path())?;
+    command
+        .args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"])
+        .arg(folder.path());
+    let child = Child::spawn(command)?;
+    let find = async || {
+        let entries = fs::read_dir(folder.path()).ok()?;
+        let file = entries.flatten().map(|entry| entry.path()).find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "ports")
+        })?;
+        let ports: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        let address = ports["nats"][0].as_str()?.strip_prefix("nats://")?;
+        Some(address.to_owned())
+    };
+    let address = ready(folder.path(), find).await?;
+    Ok(Running {
+        child,
+        address,
+        http: String::new(),
+        folder: Some(folder),
+    })
+}
+
+async fn redis(file: &Path) -> Result<Running> {
+    let folder = TempDir::new()?;
+    // It cannot choose one itself.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
+    let mut command = logged(file, folder.path())?;
+    command
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--save", "", "--appendonly", "no"]);
+    let child = Child::spawn(command)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    ready(folder.path(), async || {
+        TcpStream::connect(address).await.ok()
+    })
+    .await?;
+    Ok(Running {
+        child,
+        address: address.to_string(),
+        http: String::new(),
+        folder: Some(folder),
+    })
+}
+
+fn logged(file: &Path, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(file);
+    command
+        .current_dir(folder)
+        .stderr(fs::File::create(folder.join("log"))?);
+    Ok(command)
+}
+
+/// Looks until there is something.
+async fn ready<T>(folder: &Path, mut look: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return Ok(found);
+        }
+        if began.elapsed() > START {
+            let log = fs::read_to_string(folder.join("log"))?;
+            bail!("not ready after {START:?}: {log}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
