@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use agentos_engine::{
-    boot::{self, InProcess, Running, Surroundings},
-    config::{self, Overrides, ProcessEnv},
+    boot::{self, Running, Surroundings},
+    config::{self, Builtin, Overrides, ProcessEnv, Settings},
 };
 use agentos_sdk::{
     Bus, Handler, Invocation, Payload, Registrar, Stop, Worker, async_trait,
@@ -45,6 +45,12 @@ impl Worker for Callee {
         registrar.handler(FunctionSpec::new(FUNCTIONS[0]), Arc::new(Bytes));
         registrar.function(FUNCTIONS[1], |_, input: Message| async move { Ok(input) });
     }
+}
+
+struct Idle;
+
+impl Worker for Idle {
+    fn register(self: Arc<Self>, _: &mut Registrar) {}
 }
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -92,25 +98,26 @@ impl Setting {
             bus_port: Some(0),
             http_port: Some(0),
             stream_port: Some(0),
-            no_workers: true,
+            only: vec!["agent".to_owned(), "memory".to_owned()],
             ..Overrides::default()
         };
         let settings = config::load(Some(&file), &overrides, &ProcessEnv).expect("all by default");
         let (lend, lent) = oneshot::channel();
-        let in_process = |name: &str, worker: Arc<dyn Worker>| InProcess {
-            name: name.to_owned(),
-            worker,
+        // They take the places of two of the engine's own workers.
+        let caller: Arc<dyn Worker> = Arc::new(Caller(Mutex::new(Some(lend))));
+        let hire = move |builtin: &Builtin, _: &Settings| -> Result<Arc<dyn Worker>, _> {
+            Ok(match builtin.name.as_str() {
+                "agent" => Arc::clone(&caller),
+                "memory" => Arc::new(Callee),
+                _ => Arc::new(Idle),
+            })
         };
-        let workers = vec![
-            in_process("callee", Arc::new(Callee)),
-            in_process("caller", Arc::new(Caller(Mutex::new(Some(lend))))),
-        ];
         let surroundings = Surroundings {
             search_path: String::new(),
             engines_dir: None,
         };
         let (running, bus) = runtime.block_on(async {
-            let running = boot::start(&settings, workers, surroundings)
+            let running = boot::start(&Arc::new(settings), Arc::new(hire), surroundings)
                 .await
                 .expect("nothing is in the way");
             (running, lent.await.expect("the caller runs"))

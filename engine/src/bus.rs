@@ -9,15 +9,18 @@ use std::sync::{
 };
 
 use agentos_core::{
-    Effect, Effects, Event, FunctionView, Limits, Refusal, Refused, Router, SessionSpec,
-    SessionView, TriggerTypeView, TriggerView, Watcher, policy::Rules,
+    Caller, Effect, Effects, Event, FunctionView, Limits, Now, Refusal, Refused, Routed, Router,
+    SessionSpec, SessionView, Settled, TriggerTypeView, TriggerView, Watcher, policy::Rules,
 };
-use agentos_protocol::{ErrorBody, Frame, Register, SessionId};
+use agentos_protocol::{CallRef, CallView, ErrorBody, Frame, PayloadView, Register, SessionId};
 use dashmap::DashMap;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, session::as_routed};
+
+/// Looked up with on every call.
+type Hasher = ahash::RandomState;
 
 /// Events kept for a listener that is slow; it is told of the gap.
 const EVENTS_MAX: usize = 1024;
@@ -25,7 +28,23 @@ const EVENTS_MAX: usize = 1024;
 /// The engine's side of one session's way out.
 pub(crate) trait Deliver: Send + Sync {
     /// Takes a frame for the worker, without waiting.
-    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)>;
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Undelivered)>;
+
+    /// Takes a call as it lies in its caller's message.
+    fn call(&self, routed: &Routed, call: &CallView<'_>) -> Result<(), Undelivered> {
+        let call = Box::new(as_routed(routed, call).to_call());
+        self.deliver(Frame::Call(call)).map_err(|(_, why)| why)
+    }
+
+    /// Takes a result as it lies in its worker's message.
+    fn result(&self, settled: &Settled, payload: PayloadView<'_>) -> Result<(), Undelivered> {
+        let frame = Frame::Reply {
+            call: settled.call.clone(),
+            function: Arc::clone(&settled.function),
+            outcome: Ok(payload.to_payload()),
+        };
+        self.deliver(frame).map_err(|(_, why)| why)
+    }
 
     /// Ends the session once what was taken is delivered.
     fn close(&self, why: &ErrorBody);
@@ -34,6 +53,17 @@ pub(crate) trait Deliver: Send + Sync {
     fn speaks_json(&self) -> bool {
         false
     }
+}
+
+/// Why a session did not take something.
+#[derive(Debug)]
+pub(crate) enum Undelivered {
+    /// Its outbox is full.
+    Full,
+    /// It is gone, or going.
+    Closed,
+    /// Its dialect has no form for it.
+    Unsayable(ErrorBody),
 }
 
 struct Session {
@@ -46,7 +76,7 @@ struct Session {
 pub struct Bus {
     router: Router,
     clock: Clock,
-    sessions: DashMap<SessionId, Session>,
+    sessions: DashMap<SessionId, Session, Hasher>,
     /// Sessions by their public ids.
     named: DashMap<Arc<str>, SessionId>,
     next_session: AtomicU64,
@@ -61,6 +91,8 @@ pub(crate) struct Opened {
     pub(crate) id: SessionId,
     pub(crate) public_id: Arc<str>,
     pub(crate) reattach_token: Arc<str>,
+    /// With which it calls.
+    pub(crate) caller: Caller,
 }
 
 impl Bus {
@@ -68,7 +100,7 @@ impl Bus {
         Arc::new(Bus {
             router: Router::new(limits),
             clock: Clock::start(),
-            sessions: DashMap::new(),
+            sessions: DashMap::default(),
             named: DashMap::new(),
             next_session: AtomicU64::new(1),
             mark: uuid::Uuid::new_v4().as_u64_pair().0,
@@ -99,13 +131,15 @@ impl Bus {
         self.sessions.insert(id, session);
         self.named.insert(Arc::clone(&public_id), id);
         let mut out = Effects::new();
-        self.router
+        let caller = self
+            .router
             .open(self.clock.now(), id, spec(Arc::clone(&public_id)), &mut out);
         self.perform(out);
         Opened {
             id,
             public_id,
             reattach_token,
+            caller,
         }
     }
 
@@ -115,6 +149,85 @@ impl Bus {
         self.router
             .on_frame(self.clock.now(), from, frame, &mut out);
         self.perform(out);
+    }
+
+    /// Handles a call that a session without rules has made.
+    pub(crate) fn call(&self, now: Now, caller: &Caller, call: &CallView<'_>) {
+        let mut out = Effects::new();
+        match self.router.call(now, caller, call) {
+            Ok(routed) => {
+                let sent = match self.way(routed.to) {
+                    Some(way) => way.call(&routed, call),
+                    None => Err(Undelivered::Closed),
+                };
+                let id = routed.call.into();
+                let refused = |why, out: &mut _| {
+                    self.router
+                        .on_call_refused(now, routed.to, Some(&id), why, out);
+                };
+                match sent {
+                    Ok(()) => {}
+                    Err(Undelivered::Full) => refused(Refusal::Full, &mut out),
+                    Err(Undelivered::Closed) => refused(Refusal::Closed, &mut out),
+                    Err(Undelivered::Unsayable(error)) => {
+                        self.router
+                            .fail_refused(now, routed.to, Some(&id), error, &mut out);
+                    }
+                }
+                if routed.sooner {
+                    out.push(Effect::Sooner);
+                }
+            }
+            Err(error) => {
+                let (reference, function) = (call.call.clone(), call.function.into());
+                self.router.refuse_call(
+                    caller.session(),
+                    reference,
+                    function,
+                    &call.delivery,
+                    error,
+                    &mut out,
+                );
+            }
+        }
+        self.perform(out);
+    }
+
+    /// Handles a result that the session `from` sent.
+    pub(crate) fn result(
+        &self,
+        now: Now,
+        from: SessionId,
+        call: &CallRef,
+        payload: PayloadView<'_>,
+    ) {
+        // Late, doubled and foreign results find nobody.
+        let Some(settled) = self.router.settle(now, from, call) else {
+            return;
+        };
+        let Some(way) = self.way(settled.to) else {
+            return;
+        };
+        let mut out = Effects::new();
+        match way.result(&settled, payload) {
+            Ok(()) | Err(Undelivered::Closed) => return,
+            Err(Undelivered::Full) => self.router.on_reply_refused(settled.to, &mut out),
+            Err(Undelivered::Unsayable(error)) => out.push(Effect::Send {
+                to: settled.to,
+                frame: Frame::Reply {
+                    call: settled.call,
+                    function: settled.function,
+                    outcome: Err(error),
+                },
+            }),
+        }
+        self.perform(out);
+    }
+
+    /// Cloned out: a local session may act on what it gets, and so come back here.
+    fn way(&self, session: SessionId) -> Option<Arc<dyn Deliver>> {
+        let session = self.sessions.get(&session)?;
+        Some(Arc::clone(&session.way))
     }
 
     /// Handles a registration that hooks have looked at, and says what they refused.
@@ -140,14 +253,7 @@ impl Bus {
             self.named.remove(&row.public_id);
         }
         let mut out = Effects::new();
-        self.router.close(session, &mut out);
-        self.perform(out);
-    }
-
-    /// A frame turned out to be one that the session's dialect cannot carry.
-    pub(crate) fn unsendable(&self, to: SessionId, frame: Frame, error: ErrorBody) {
-        let mut out = Effects::new();
-        self.router.unsendable(to, frame, error, &mut out);
+        self.router.close(self.clock.now(), session, &mut out);
         self.perform(out);
     }
 
@@ -180,17 +286,22 @@ impl Bus {
     fn act(&self, effect: Effect, next: &mut Effects) {
         match effect {
             Effect::Send { to, frame } => {
-                // Cloned out: a local session may act on the frame, and so come back here.
-                let way = self
-                    .sessions
-                    .get(&to)
-                    .map(|session| Arc::clone(&session.way));
-                let refused = match way {
-                    Some(way) => way.deliver(frame).err(),
-                    None => Some((frame, Refusal::Closed)),
+                let sent = match self.way(to) {
+                    Some(way) => way.deliver(frame),
+                    None => Err((frame, Undelivered::Closed)),
                 };
-                if let Some((frame, why)) = refused {
-                    self.router.refused(to, frame, why, next);
+                let now = self.clock.now();
+                match sent {
+                    Ok(()) => {}
+                    Err((frame, Undelivered::Full)) => {
+                        self.router.refused(now, to, frame, Refusal::Full, next);
+                    }
+                    Err((frame, Undelivered::Closed)) => {
+                        self.router.refused(now, to, frame, Refusal::Closed, next);
+                    }
+                    Err((frame, Undelivered::Unsayable(error))) => {
+                        self.router.unsendable(now, to, frame, error, next);
+                    }
                 }
             }
             Effect::Close { session, why } => {
@@ -199,7 +310,7 @@ impl Bus {
                     tracing::warn!(%session, %why, "closing a session");
                     self.named.remove(&row.public_id);
                     row.way.close(&why);
-                    self.router.close(session, next);
+                    self.router.close(self.clock.now(), session, next);
                 }
             }
             Effect::Sooner => self.sooner.notify_one(),

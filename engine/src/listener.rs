@@ -9,7 +9,9 @@ use agentos_protocol::{
     Code, ErrorBody, Frame,
     codec::{Message, v2},
 };
-use agentos_wire::{Close, Hooks, Keepalive, Outbox, pump, websocket_config};
+use agentos_wire::{
+    Close, Hooks, Incoming, Keepalive, Outbox, SharedTcp, Socket, pump, websocket_config,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -32,10 +34,6 @@ use crate::{
     config::Conflicts,
     session::{Access, Guest, Iii, IiiShared, V2, Visitor},
 };
-
-/// Largest message of a client that has not shown its token in the handshake: strangers must not
-/// make the engine hold much.
-const UNTRUSTED_BYTES_MAX: usize = 1 << 20;
 
 /// The bus's door.
 pub(crate) struct Listener {
@@ -176,8 +174,7 @@ impl Connection {
             channels: &self.channels,
             asked: &mut asked,
         };
-        let message_bytes_max = self.terms.gate.message_bytes_max();
-        let config = websocket_config(message_bytes_max.min(UNTRUSTED_BYTES_MAX));
+        let config = websocket_config(self.terms.gate.bytes_max(false));
         let accepting = accept_hdr_async_with_config(stream, upgrade, Some(config));
         let socket = match tokio::time::timeout(self.terms.patience, accepting).await {
             Ok(Ok(socket)) => socket,
@@ -187,7 +184,7 @@ impl Connection {
         let Some(asked) = asked else { return };
         let socket = if asked.trusted {
             // Nothing has been read since the handshake: a client speaks after its answer.
-            let config = websocket_config(message_bytes_max);
+            let config = websocket_config(self.terms.gate.bytes_max(true));
             WebSocketStream::from_raw_socket(socket.into_inner(), Role::Server, Some(config)).await
         } else {
             socket
@@ -210,6 +207,7 @@ impl Connection {
                         peer.ip(),
                         self.terms.conflicts,
                     );
+                    let socket = ours(socket, self.terms.gate.bytes_max(true));
                     pump(socket, self.outbox, Keepalive::default(), &mut session).await;
                 }
                 Err(refusal) => self.refuse(socket, refusal, write_iii).await,
@@ -219,6 +217,7 @@ impl Connection {
             Dialect::Telemetry | Dialect::Channel => {
                 let known = asked.trusted && self.is_known(peer);
                 let mut hooks = Swallow(known.then_some(self.shared.telemetry));
+                let socket = ours(socket, self.terms.gate.bytes_max(asked.trusted));
                 pump(socket, self.outbox, Keepalive::default(), &mut hooks).await;
             }
         }
@@ -262,6 +261,7 @@ impl Connection {
             Ok(guest) => guest,
             Err(refusal) => return self.refuse(socket, refusal, write_v2).await,
         };
+        let bytes_max = self.terms.gate.bytes_max(asked.trusted);
         let mut session = V2::new(
             self.shared.bus,
             Arc::clone(&self.outbox),
@@ -281,6 +281,7 @@ impl Connection {
                 reason: format!("no hello in {} s", patience.as_secs_f32()).into(),
             });
         });
+        let socket = ours(socket, bytes_max);
         pump(socket, self.outbox, Keepalive::default(), &mut session).await;
         watchdog.abort();
     }
@@ -293,13 +294,13 @@ impl Connection {
         refusal: ErrorBody,
         write: fn(&ErrorBody) -> Message,
     ) {
-        let mut hooks = Refuse(write);
-        self.outbox.push_first(vec![Frame::Fault(refusal)]);
+        self.outbox.write_first(&write(&refusal));
         self.outbox.close(Close {
             code: 1008,
             reason: "unauthenticated".into(),
         });
-        pump(socket, self.outbox, Keepalive::default(), &mut hooks).await;
+        let socket = ours(socket, self.terms.gate.bytes_max(false));
+        pump(socket, self.outbox, Keepalive::default(), &mut Refuse).await;
     }
 }
 
@@ -315,35 +316,30 @@ fn write_iii(refusal: &ErrorBody) -> Message {
     Message::Text(message.to_string().into())
 }
 
+/// The socket after its handshake, as sessions have it. Nothing has been read since: a client
+/// speaks after its answer.
+fn ours(socket: WebSocketStream<TcpStream>, bytes_max: usize) -> Socket<SharedTcp> {
+    Socket::server(socket.into_inner(), bytes_max)
+}
+
 /// Takes telemetry of SDKs that send it on a connection of its own; `None` forgets it.
 struct Swallow(Option<Telemetry>);
 
 impl Hooks for Swallow {
-    fn received(&mut self, message: Message) {
+    fn received(&mut self, message: Incoming<'_>) {
         if let (Some(telemetry), Some((prefix, body))) = (&self.0, observe::frame(&message)) {
             telemetry.ingest(prefix, body, None);
         }
     }
 
-    fn encode(&mut self, _: Frame) -> Option<Message> {
-        None
-    }
-
     fn ended(&mut self, _: &agentos_wire::Ended) {}
 }
 
-/// Writes a refusal in the dialect's words and hears nothing.
-struct Refuse(fn(&ErrorBody) -> Message);
+/// Hears nothing.
+struct Refuse;
 
 impl Hooks for Refuse {
-    fn received(&mut self, _: Message) {}
-
-    fn encode(&mut self, frame: Frame) -> Option<Message> {
-        match frame {
-            Frame::Fault(refusal) => Some((self.0)(&refusal)),
-            _ => None,
-        }
-    }
+    fn received(&mut self, _: Incoming<'_>) {}
 
     fn ended(&mut self, _: &agentos_wire::Ended) {}
 }

@@ -1,8 +1,12 @@
 //! The low-level rim of a handler: one [`Invocation`] in, exactly one outcome out.
 
 use std::{
+    cell::Cell,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context as TaskContext, Waker},
     time::{Duration, Instant},
 };
 
@@ -29,10 +33,12 @@ pub struct Invocation {
     running: Arc<Running>,
     deadline: Instant,
     answered: bool,
+    /// Its first step may be taken by whoever brings the call.
+    here: bool,
 }
 
 impl Invocation {
-    pub(crate) fn new(peer: Peer, call: Call) -> Self {
+    pub(crate) fn new(peer: Peer, call: Call, here: bool) -> Self {
         let running = Arc::new(Running::default());
         if let Some(reference) = &call.call {
             peer.track(reference, Arc::clone(&running));
@@ -46,6 +52,7 @@ impl Invocation {
             running,
             deadline: Instant::now() + timeout,
             answered: false,
+            here,
         }
     }
 
@@ -261,8 +268,9 @@ where
 {
     fn start(&self, invocation: Invocation) {
         let cancelled = invocation.cancelled();
+        let here = invocation.here;
         let work = (self.0)(invocation);
-        tokio::spawn(async move {
+        let mut work = Box::pin(async move {
             tokio::select! {
                 // A handler that is done wins over a cancellation at the same moment.
                 biased;
@@ -270,5 +278,41 @@ where
                 () = cancelled.cancelled() => {}
             }
         });
+        // Most built-ins are done in one step; what is not is asked again by its own task, so that
+        // nothing depends on whom the first step would have woken.
+        if here && first_step(work.as_mut()) {
+            return;
+        }
+        tokio::spawn(work);
     }
+}
+
+/// Handlers that take their first step inside each other, at most: the stack is not endless.
+const DEPTH_MAX: u8 = 3;
+
+thread_local! {
+    static DEPTH: Cell<u8> = const { Cell::new(0) };
+}
+
+/// True when the first step was all there was to do.
+fn first_step(work: Pin<&mut impl Future<Output = ()>>) -> bool {
+    let depth = DEPTH.get();
+    if depth >= DEPTH_MAX {
+        return false;
+    }
+    DEPTH.set(depth + 1);
+    // Also when the handler panics: that is its call's end, as in a task of its own.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        work.poll(&mut TaskContext::from_waker(Waker::noop()))
+    }));
+    DEPTH.set(depth);
+    match outcome {
+        Ok(poll) => poll.is_ready(),
+        Err(_) => true,
+    }
+}
+
+/// Whether a handler is taking its first step on this thread.
+pub(crate) fn is_inside() -> bool {
+    DEPTH.get() > 0
 }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    handler::{Handler, Invocation, Running},
+    handler::{self, Handler, Invocation, Running},
     worker::{Registrar, TriggerProvider},
 };
 
@@ -318,10 +318,25 @@ impl Peer {
 
     // ── Hearing ─────────────────────────────────────────────────────────────────────────────
 
+    /// Acts on a call whose handler may take its first step at once, on this task. `from_socket`:
+    /// this is the task that reads for a socket, and holds no lock.
+    ///
+    /// A call that somebody waits for is made by a task that holds no lock either; one that nobody
+    /// waits for may be made under one, and what it comes back to could want the same.
+    pub fn on_call_here(&self, call: Call, from_socket: bool) {
+        let awaited = matches!(call.delivery, Delivery::Reply | Delivery::Stream);
+        let here = if from_socket && !handler::is_inside() {
+            true
+        } else {
+            awaited
+        };
+        self.on_call(call, here);
+    }
+
     /// Acts on one frame from the engine.
     pub fn on_frame(&self, frame: Frame) {
         match frame {
-            Frame::Call(call) => self.on_call(*call),
+            Frame::Call(call) => self.on_call(*call, false),
             Frame::Reply { call, outcome, .. } => {
                 let waiter = call
                     .number()
@@ -388,9 +403,9 @@ impl Peer {
         }
     }
 
-    fn on_call(&self, call: Call) {
+    fn on_call(&self, call: Call, here: bool) {
         match self.handler(&call) {
-            Some(handler) => handler.start(Invocation::new(self.clone(), call)),
+            Some(handler) => handler.start(Invocation::new(self.clone(), call, here)),
             None => {
                 let message = format!("the worker has no function `{}`", call.function);
                 if let Some(reference) = call.call {

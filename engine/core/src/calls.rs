@@ -5,13 +5,16 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use agentos_protocol::{CallId, CallRef, Delivery, SessionId};
 use dashmap::{DashMap, mapref::entry::Entry};
 
-use crate::{Now, Watched};
+use crate::{
+    Now, Watched,
+    registry::{Hasher, Standing},
+};
 
 /// Bits of a call's id that hold the caller's own number; the rest holds its session.
 const NUMBER_BITS: u32 = 36;
@@ -27,17 +30,18 @@ pub(crate) struct InFlight {
     pub(crate) callee: SessionId,
     pub(crate) function: Arc<str>,
     pub(crate) delivery: Delivery,
+    pub(crate) started: Now,
     pub(crate) deadline: Now,
-    /// The callee's count of calls in flight, one of which is this.
-    pub(crate) load: Arc<AtomicU32>,
-    /// The caller's count of calls it has made and has in flight, one of which is this.
-    pub(crate) made: Arc<AtomicU32>,
+    /// Counts it among those it has made.
+    pub(crate) by: Arc<Standing>,
+    /// Counts it among those it has been given.
+    pub(crate) on: Arc<Standing>,
     pub(crate) watched: Option<Box<dyn Watched>>,
 }
 
 #[derive(Default)]
 pub(crate) struct Calls {
-    rows: DashMap<CallId, InFlight>,
+    rows: DashMap<CallId, InFlight, Hasher>,
     count: AtomicUsize,
     /// Numbers for calls whose callers do not number them.
     next: AtomicU64,
@@ -78,8 +82,8 @@ impl Calls {
         match self.rows.entry(id) {
             Entry::Occupied(_) => return Err(NotTaken::NumberInUse),
             Entry::Vacant(vacant) => {
-                call.load.fetch_add(1, Ordering::Relaxed);
-                call.made.fetch_add(1, Ordering::Relaxed);
+                call.on.load.fetch_add(1, Ordering::Relaxed);
+                call.by.made.fetch_add(1, Ordering::Relaxed);
                 vacant.insert(call);
             }
         }
@@ -97,8 +101,8 @@ impl Calls {
     ) -> Option<InFlight> {
         let (_, call) = self.rows.remove_if(&id, |_, call| rightful(call))?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        call.load.fetch_sub(1, Ordering::Relaxed);
-        call.made.fetch_sub(1, Ordering::Relaxed);
+        call.on.load.fetch_sub(1, Ordering::Relaxed);
+        call.by.made.fetch_sub(1, Ordering::Relaxed);
         Some(call)
     }
 

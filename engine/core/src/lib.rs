@@ -13,7 +13,7 @@ mod time;
 mod watch;
 
 pub use effect::{Effect, Effects, Event};
-pub use registry::{FunctionView, SessionView, TriggerState, TriggerTypeView, TriggerView};
-pub use router::{Limits, Refusal, Refused, Router, SessionSpec};
+pub use registry::{Caller, FunctionView, SessionView, TriggerState, TriggerTypeView, TriggerView};
+pub use router::{Limits, Refusal, Refused, Routed, Router, SessionSpec, Settled};
 pub use time::Now;
-pub use watch::{Watched, Watcher};
+pub use watch::{EndedCall, Recording, Watched, Watcher};

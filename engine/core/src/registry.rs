@@ -7,10 +7,13 @@ mod triggers;
 
 pub use functions::FunctionView;
 pub(crate) use functions::{Chosen, Functions, Offering};
-pub use sessions::SessionView;
-pub(crate) use sessions::{Session, Sessions};
+pub use sessions::{Caller, SessionView};
+pub(crate) use sessions::{Session, Sessions, Standing};
 pub(crate) use triggers::{Binding, Placed, Triggers};
 pub use triggers::{TriggerState, TriggerTypeView, TriggerView};
+
+/// Looked up with on every call, some with keys that strangers choose: fast, and keyed at random.
+pub(crate) type Hasher = ahash::RandomState;
 
 /// All registrations.
 #[derive(Default)]

@@ -6,12 +6,16 @@ mod registering;
 #[cfg(test)]
 mod simulation;
 
+pub use calling::{Routed, Settled};
 pub use registering::Refused;
 
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{Arc, OnceLock, atomic::AtomicU32},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +25,7 @@ use crate::{
     Effect, Effects, Event, FunctionView, Now, SessionView, TriggerTypeView, TriggerView, Watcher,
     calls::Calls,
     policy::{Rules, Trust},
-    registry::{Registry, Session},
+    registry::{Caller, Registry, Session, Standing},
 };
 
 /// Bounds of what sessions may ask for.
@@ -104,22 +108,26 @@ impl Router {
     }
 
     /// Admits a session whose right to be here has been checked.
-    pub fn open(&self, now: Now, id: SessionId, spec: SessionSpec, out: &mut Effects) {
+    pub fn open(&self, now: Now, id: SessionId, spec: SessionSpec, out: &mut Effects) -> Caller {
         if let Some(watcher) = self.watcher_of(spec.trust) {
             watcher.worker_connected();
         }
-        let session = Session {
+        let standing = Arc::new(Standing {
             public_id: Arc::clone(&spec.public_id),
-            trust: spec.trust,
             named: spec.named,
+            timeout_default: spec.timeout_default,
+            rules: spec.rules,
+            load: AtomicU32::new(0),
+            made: AtomicU32::new(0),
+            is_closed: AtomicBool::new(false),
+        });
+        let session = Session {
+            standing: Arc::clone(&standing),
+            trust: spec.trust,
             hello: Hello::default(),
             namespace: None,
-            rules: spec.rules,
             peer: spec.peer,
-            timeout_default: spec.timeout_default,
             connected: now,
-            load: Arc::new(AtomicU32::new(0)),
-            made: Arc::new(AtomicU32::new(0)),
             functions: BTreeSet::new(),
             triggers: BTreeSet::new(),
             trigger_types: BTreeSet::new(),
@@ -130,16 +138,20 @@ impl Router {
             session: id,
             worker: spec.public_id,
         }));
+        Caller {
+            session: id,
+            standing,
+        }
     }
 
     /// Applies one frame and appends what must happen next to `out`.
     pub fn on_frame(&self, now: Now, from: SessionId, frame: Frame, out: &mut Effects) {
         match frame {
             Frame::Call(call) => self.on_call(now, from, call, out),
-            Frame::Reply { call, outcome, .. } => self.on_reply(from, &call, outcome, out),
+            Frame::Reply { call, outcome, .. } => self.on_reply(now, from, &call, outcome, out),
             Frame::Chunk { call, payload } => self.on_chunk(from, &call, payload, out),
             Frame::Credit { call, chunks } => self.on_credit(from, &call, chunks, out),
-            Frame::Cancel { call } => self.on_cancel(from, &call, out),
+            Frame::Cancel { call } => self.on_cancel(now, from, &call, out),
             Frame::Register(register) => self.register(from, *register, Vec::new(), out),
             Frame::Unregister(ids) => self.on_unregister(from, *ids, out),
             Frame::TriggerBound {
@@ -187,16 +199,17 @@ impl Router {
         }
         out.push(Effect::Event(Event::WorkerIdentified {
             session: from,
-            worker: Arc::clone(&session.public_id),
+            worker: Arc::clone(&session.standing.public_id),
             name: session.hello.name.as_str().into(),
         }));
     }
 
     /// Forgets a session that is gone: its calls end at once, its offers disappear.
-    pub fn close(&self, session: SessionId, out: &mut Effects) {
+    pub fn close(&self, now: Now, session: SessionId, out: &mut Effects) {
         let Some(row) = self.registry.sessions.remove(session) else {
             return;
         };
+        row.standing.is_closed.store(true, Ordering::Release);
         if let Some(watcher) = self.watcher_of(row.trust) {
             watcher.worker_gone();
         }
@@ -212,8 +225,9 @@ impl Router {
                     Code::WorkerLost,
                     format!("the worker that ran `{function}` went away before it answered"),
                 );
-                calling::end(call, Err(error), out);
+                self.end(now, call, Err(error), out);
             } else {
+                self.hear_of_end(now, &call, true);
                 out.push(Effect::Send {
                     to: call.callee,
                     frame: Frame::Cancel { call: id.into() },
@@ -222,7 +236,7 @@ impl Router {
         }
         out.push(Effect::Event(Event::WorkerDisconnected {
             session,
-            worker: row.public_id,
+            worker: Arc::clone(&row.standing.public_id),
             name,
         }));
     }
@@ -240,32 +254,43 @@ impl Router {
                 Code::Timeout,
                 format!("`{function}` did not answer before its deadline"),
             );
-            calling::end(call, Err(error), out);
+            self.end(now, call, Err(error), out);
         }
         next
     }
 
     /// Takes back a frame that did not reach its session.
-    pub fn refused(&self, to: SessionId, frame: Frame, why: Refusal, out: &mut Effects) {
+    pub fn refused(&self, now: Now, to: SessionId, frame: Frame, why: Refusal, out: &mut Effects) {
         match (frame, why) {
-            (Frame::Call(call), _) => self.on_call_refused(to, call.call.as_ref(), why, out),
+            (Frame::Call(call), _) => self.on_call_refused(now, to, call.call.as_ref(), why, out),
             // Its calls are about to end anyway, or have.
             (_, Refusal::Closed) => {}
             // The function sends more than its caller takes: that is this call's end, not the
             // caller's.
-            (Frame::Chunk { call, .. }, Refusal::Full) => self.on_chunk_refused(to, &call, out),
-            (_, Refusal::Full) => {
-                let why =
-                    ErrorBody::engine(Code::Overloaded, "the worker does not read what it is sent");
-                out.push(Effect::Close { session: to, why });
+            (Frame::Chunk { call, .. }, Refusal::Full) => {
+                self.on_chunk_refused(now, to, &call, out)
             }
+            (_, Refusal::Full) => self.on_reply_refused(to, out),
         }
     }
 
+    /// What is no call did not fit into the session's outbox: it does not read.
+    pub fn on_reply_refused(&self, to: SessionId, out: &mut Effects) {
+        let why = ErrorBody::engine(Code::Overloaded, "the worker does not read what it is sent");
+        out.push(Effect::Close { session: to, why });
+    }
+
     /// A payload that the session's dialect cannot carry.
-    pub fn unsendable(&self, to: SessionId, frame: Frame, error: ErrorBody, out: &mut Effects) {
+    pub fn unsendable(
+        &self,
+        now: Now,
+        to: SessionId,
+        frame: Frame,
+        error: ErrorBody,
+        out: &mut Effects,
+    ) {
         match frame {
-            Frame::Call(call) => self.fail_refused(to, call.call.as_ref(), error, out),
+            Frame::Call(call) => self.fail_refused(now, to, call.call.as_ref(), error, out),
             Frame::Reply {
                 call,
                 function,
@@ -304,7 +329,7 @@ impl Router {
     pub fn rules(&self, session: SessionId) -> Option<Arc<Rules>> {
         self.registry
             .sessions
-            .look(session, |session| session.rules.clone())
+            .look(session, |session| session.standing.rules.clone())
             .flatten()
     }
 

@@ -5,10 +5,13 @@
 
 use bytes::Bytes;
 
+mod draft;
 pub mod iii;
 #[cfg(any(test, feature = "oracle"))]
 pub mod oracle;
 pub mod v2;
+
+pub use draft::{BODY_BYTES_MIN, Draft, Mark};
 
 /// The WebSocket sub-protocol that chooses the binary dialect.
 pub const SUBPROTOCOL: &str = "agentos.v2";

@@ -7,8 +7,10 @@ pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod id;
+pub mod json;
 pub mod payload;
 pub mod trace;
+pub mod view;
 
 pub use error::{Code, ErrorBody, Origin};
 pub use frame::{
@@ -18,3 +20,4 @@ pub use frame::{
 pub use id::{CallId, CallRef, DEFAULT_NAMESPACE, SessionId, namespace, stand_in};
 pub use payload::{Encoding, Payload};
 pub use trace::Trace;
+pub use view::{CallView, PayloadView};

@@ -71,7 +71,7 @@ impl Pubsub {
             return Ok(());
         }
         let data = input.data.map_or(Payload::NULL, |data| {
-            Payload::json(Box::<str>::from(data).into_string())
+            Payload::checked_json(Box::<str>::from(data).into_string())
         });
         // Subscribers have time of their own; the trace is the publisher's.
         let bus = context.bus().detached();

@@ -9,6 +9,10 @@ use crate::{
     config::{Auth, Listener},
 };
 
+/// Largest message of a client that has not shown its token in the handshake: strangers must not
+/// make the engine hold much.
+const UNTRUSTED_BYTES_MAX: usize = 1 << 20;
+
 /// The rules of one listener.
 #[derive(Clone)]
 pub(crate) struct Gate {
@@ -33,6 +37,15 @@ impl Gate {
 
     pub(crate) fn message_bytes_max(&self) -> usize {
         self.message_bytes_max
+    }
+
+    /// Largest message of a client that has shown its token in the handshake, or has not.
+    pub(crate) fn bytes_max(&self, is_trusted: bool) -> usize {
+        if is_trusted {
+            self.message_bytes_max
+        } else {
+            self.message_bytes_max.min(UNTRUSTED_BYTES_MAX)
+        }
     }
 
     /// Must everybody show the token?

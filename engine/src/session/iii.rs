@@ -9,24 +9,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentos_core::{SessionSpec, policy::Trust};
+use agentos_core::{Caller, Now, SessionSpec, policy::Trust};
 use agentos_protocol::{
-    CallRef, Code, ErrorBody, Frame, Hello, Payload, SessionId, Welcome,
-    codec::{Message, iii},
+    CallRef, Frame, Hello, Payload, SessionId, Welcome,
+    codec::iii::{self, Quick},
 };
-use agentos_wire::{Ended, Hooks, Outbox};
+use agentos_wire::{Ended, Hooks, Incoming, Outbox};
 use parking_lot::Mutex;
 
 use hold::Hold;
+pub(super) use words::rejection;
 use words::{Who, Words};
 
-use super::{Guest, JsonWay, SocketWay, access::Way};
+use super::{Guest, JsonWay, access::Way};
 use crate::{
     builtin::{
         live::Live,
         observe::{self, Telemetry},
     },
-    bus::Bus,
+    bus::{Bus, Deliver},
     config::Conflicts,
 };
 
@@ -57,15 +58,17 @@ pub(crate) struct Shared {
 pub(crate) struct Iii {
     bus: Arc<Bus>,
     outbox: Arc<Outbox>,
+    way_out: Arc<JsonWay>,
     codec: iii::Codec,
     session: SessionId,
+    caller: Caller,
+    /// When what is handled now was read.
+    now: Now,
     hold: Hold,
     /// Its listener gave it rules.
     is_limited: bool,
     /// Nothing is held, nor will be.
     open: bool,
-    /// Messages above this size would end the worker's connection.
-    bytes_max: usize,
     telemetry: Telemetry,
     public_id: Arc<str>,
 }
@@ -93,29 +96,27 @@ impl Iii {
         let is_limited = guest.is_some();
         let rules = guest.as_ref().map(|(_, rules)| Arc::clone(rules));
         let rules_of_ids = rules.clone();
-        let opened = bus.open(
-            Arc::new(JsonWay(SocketWay(Arc::clone(&outbox)))),
-            |public_id| SessionSpec {
-                public_id,
-                trust: Trust::Worker,
-                named: true,
-                timeout_default: TIMEOUT_DEFAULT,
-                rules,
-                peer: Some(peer),
-            },
-        );
+        let codec = iii::Codec::new(bus.mark());
+        let way_out = Arc::new(JsonWay::new(Arc::clone(&outbox), codec, BYTES_MAX));
+        let opened = bus.open(Arc::clone(&way_out) as _, |public_id| SessionSpec {
+            public_id,
+            trust: Trust::Worker,
+            named: true,
+            timeout_default: TIMEOUT_DEFAULT,
+            rules,
+            peer: Some(peer),
+        });
         let welcome = Welcome {
             session: opened.public_id.to_string(),
             reattach_token: Some(opened.reattach_token.to_string()),
             ..Welcome::default()
         };
-        outbox.push_first(vec![Frame::Welcome(Box::new(welcome))]);
-        let codec = iii::Codec::new(bus.mark());
+        way_out.greet(&Frame::Welcome(Box::new(welcome)));
         let words = Words {
             way: Way::new(Arc::clone(&bus), opened.id, guest),
             bus: Arc::clone(&bus),
             session: opened.id,
-            outbox: Arc::clone(&outbox),
+            way_out: Arc::clone(&way_out),
             rules: rules_of_ids,
             registering: (conflicts == Conflicts::Reject).then_some(registering),
             who: Mutex::new(Who::Unsaid(Vec::new())),
@@ -123,12 +124,14 @@ impl Iii {
         Iii {
             bus,
             outbox,
+            way_out,
             codec,
             session: opened.id,
+            caller: opened.caller,
+            now: Now::default(),
             hold: Hold::new(words, grace),
             is_limited,
             open: grace.is_zero(),
-            bytes_max: BYTES_MAX,
             telemetry,
             public_id: opened.public_id,
         }
@@ -154,16 +157,17 @@ impl Iii {
             .features
             .iter()
             .any(|feature| feature == LARGE_MESSAGES);
-        self.bytes_max = if hello.language == "python" && !takes_large {
+        let is_small = hello.language == "python" && !takes_large;
+        self.way_out.set_bytes_max(if is_small {
             PYTHON_BYTES_MAX
         } else {
             BYTES_MAX
-        };
+        });
         self.hold.identify(hello);
         if let Some(call) = call {
             let outcome = Ok(Payload::json(r#"{"success":true}"#));
             // Full only if the worker does not read, and then the answer does not matter.
-            let _ = self.outbox.push(Frame::Reply {
+            let _ = self.way_out.deliver(Frame::Reply {
                 call,
                 function: iii::IDENTIFY.into(),
                 outcome,
@@ -173,12 +177,27 @@ impl Iii {
 }
 
 impl Hooks for Iii {
-    fn received(&mut self, message: Message) {
+    fn reading(&mut self) {
+        self.now = self.bus.clock().now();
+    }
+
+    fn received(&mut self, message: Incoming<'_>) {
         if let Some((prefix, body)) = observe::frame(&message) {
             return self.telemetry.ingest(prefix, body, Some(&self.public_id));
         }
-        let (Message::Binary(bytes) | Message::Text(bytes)) = &message;
-        match self.codec.decode(bytes) {
+        if let Some(text) = message.text()
+            && self.open
+            && !self.is_limited
+            && let Some(quick) = self.codec.quick(text, message.owner())
+        {
+            return match quick {
+                Quick::Call(call) => self.bus.call(self.now, &self.caller, &call),
+                Quick::Reply { call, payload } => {
+                    self.bus.result(self.now, self.session, &call, payload);
+                }
+            };
+        }
+        match self.codec.decode(&message.to_bytes()) {
             Ok(iii::Decoded::Frame(frame)) => self.take(frame),
             Ok(iii::Decoded::Identify { hello, call }) => self.identify(*hello, call),
             Ok(iii::Decoded::Reattach { previous, token }) => self.bus.retire(&previous, &token),
@@ -186,32 +205,6 @@ impl Hooks for Iii {
             // Clients of this dialect send what an engine does not know and expect it to pass; an
             // error message would end the read loop of some.
             Err(error) => tracing::warn!(session = %self.session, %error, "a message was ignored"),
-        }
-    }
-
-    fn encode(&mut self, frame: Frame) -> Option<Message> {
-        if let Some(rejection) = words::rejection(&frame) {
-            return Some(rejection);
-        }
-        match self.codec.encode(&frame) {
-            Ok(Some(bytes)) if bytes.len() > self.bytes_max => {
-                let message = format!(
-                    "the message has {} bytes, the worker takes at most {}",
-                    bytes.len(),
-                    self.bytes_max
-                );
-                self.bus.unsendable(
-                    self.session,
-                    frame,
-                    ErrorBody::engine(Code::PayloadTooLarge, message),
-                );
-                None
-            }
-            Ok(message) => message.map(Message::Text),
-            Err(error) => {
-                self.bus.unsendable(self.session, frame, error);
-                None
-            }
         }
     }
 

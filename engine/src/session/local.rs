@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentos_core::{Refusal, SessionSpec, policy::Trust};
+use agentos_core::{SessionSpec, policy::Trust};
 use agentos_protocol::{Code, ErrorBody, Frame, Hello, SessionId};
 use agentos_sdk::{Bus as BusHandle, Link, Peer, Registrar, Worker};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, Deliver};
+use crate::bus::{Bus, Deliver, Undelivered};
 
 /// Deadline of calls that name none (`design.md` §5).
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -35,7 +35,11 @@ impl LocalSession {
         worker: Arc<dyn Worker>,
     ) -> Result<Self, ErrorBody> {
         let peer = Peer::new();
-        let opened = bus.open(Arc::new(ToPeer(peer.clone())), |public_id| SessionSpec {
+        let way_out = Arc::new(ToPeer {
+            peer: peer.clone(),
+            trust,
+        });
+        let opened = bus.open(way_out, |public_id| SessionSpec {
             public_id,
             trust,
             named: trust == Trust::Worker,
@@ -112,16 +116,27 @@ async fn background(
 }
 
 /// The engine's way to the worker.
-struct ToPeer(Peer);
+struct ToPeer {
+    peer: Peer,
+    trust: Trust,
+}
 
 impl Deliver for ToPeer {
-    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)> {
-        self.0.on_frame(frame);
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Undelivered)> {
+        // Built-ins are quick to take their first step, so a socket's task takes it; what other
+        // workers do must not keep the socket's other frames waiting.
+        let from_socket = agentos_wire::is_corked();
+        match frame {
+            Frame::Call(call) if !from_socket || self.trust == Trust::Engine => {
+                self.peer.on_call_here(*call, from_socket);
+            }
+            frame => self.peer.on_frame(frame),
+        }
         Ok(())
     }
 
     fn close(&self, why: &ErrorBody) {
-        self.0.lost(|_| false, &why.message);
+        self.peer.lost(|_| false, &why.message);
     }
 }
 

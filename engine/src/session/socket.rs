@@ -1,49 +1,189 @@
-//! The way out of a session over a WebSocket, whatever its dialect.
+//! The ways out of sessions over a WebSocket, one for each dialect. Messages are written where they
+//! are routed, into the draft that the socket is given next.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use agentos_core::Refusal;
-use agentos_protocol::{Code, ErrorBody, Frame};
-use agentos_wire::{Close, Outbox};
+use agentos_core::{Routed, Settled};
+use agentos_protocol::{
+    CallView, Code, ErrorBody, Frame, PayloadView,
+    codec::{Draft, Message, iii, v2},
+};
+use agentos_wire::{Close, Kind, Outbox, Share, Unwritten};
 
-use crate::bus::Deliver;
+use super::iii::rejection;
+use crate::bus::{Deliver, Undelivered};
 
-pub(crate) struct SocketWay(pub(crate) Arc<Outbox>);
+/// The way out of a session of the binary dialect.
+pub(crate) struct V2Way(pub(crate) Arc<Outbox>);
 
-impl Deliver for SocketWay {
-    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)> {
-        self.0.push(frame).map_err(|refused| match refused.why {
-            agentos_wire::Refusal::Full => (refused.frame, Refusal::Full),
-            agentos_wire::Refusal::Closed => (refused.frame, Refusal::Closed),
+impl V2Way {
+    fn write(
+        &self,
+        share: Share,
+        say: impl FnOnce(&mut Draft) -> Result<(), ErrorBody>,
+    ) -> Result<(), Undelivered> {
+        let written = self
+            .0
+            .write(share, Kind::Binary, |out| say(out).map(|()| true));
+        written.map_err(undelivered)
+    }
+}
+
+impl Deliver for V2Way {
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Undelivered)> {
+        let written = self.write(share(&frame), |out| v2::write(&frame, out));
+        written.map_err(|why| (frame, why))
+    }
+
+    fn call(&self, routed: &Routed, call: &CallView<'_>) -> Result<(), Undelivered> {
+        self.write(Share::Calls, |out| {
+            v2::write_call(&as_routed(routed, call), out)
+        })
+    }
+
+    fn result(&self, settled: &Settled, payload: PayloadView<'_>) -> Result<(), Undelivered> {
+        self.write(Share::All, |out| {
+            v2::write_result(&settled.call, payload, out)
         })
     }
 
     fn close(&self, why: &ErrorBody) {
-        let close = Close {
-            code: close_code(why.code),
-            reason: why.message.clone().into(),
-        };
-        match why.code {
-            Code::Overloaded | Code::PayloadTooLarge => self.0.cut(close),
-            _ => self.0.close(close),
-        }
+        close(&self.0, why);
     }
 }
 
 /// The way out of a session of the JSON dialect.
-pub(crate) struct JsonWay(pub(crate) SocketWay);
+pub(crate) struct JsonWay {
+    outbox: Arc<Outbox>,
+    codec: iii::Codec,
+    /// Messages above this size would end the worker's connection.
+    bytes_max: AtomicUsize,
+}
+
+impl JsonWay {
+    pub(crate) fn new(outbox: Arc<Outbox>, codec: iii::Codec, bytes_max: usize) -> Self {
+        JsonWay {
+            outbox,
+            codec,
+            bytes_max: AtomicUsize::new(bytes_max),
+        }
+    }
+
+    pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Takes no more, and closes when what waits has been sent.
+    pub(crate) fn end(&self, close: Close) {
+        self.outbox.close(close);
+    }
+
+    /// Says what comes before everything else.
+    pub(crate) fn greet(&self, frame: &Frame) {
+        if let Ok(Some(text)) = self.codec.encode(frame) {
+            self.outbox.write_first(&Message::Text(text));
+        }
+    }
+
+    fn write(
+        &self,
+        share: Share,
+        say: impl FnOnce(&mut Draft) -> Result<bool, ErrorBody>,
+    ) -> Result<(), Undelivered> {
+        let written = self.outbox.write(share, Kind::Text, |out| {
+            let start = out.mark();
+            let said = say(out)?;
+            self.bounded(out.len_since(start)).map(|()| said)
+        });
+        written.map_err(undelivered)
+    }
+
+    fn bounded(&self, bytes: usize) -> Result<(), ErrorBody> {
+        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        Err(ErrorBody::engine(
+            Code::PayloadTooLarge,
+            format!("the message has {bytes} bytes, the worker takes at most {bytes_max}"),
+        ))
+    }
+}
 
 impl Deliver for JsonWay {
-    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Refusal)> {
-        self.0.deliver(frame)
+    fn deliver(&self, frame: Frame) -> Result<(), (Frame, Undelivered)> {
+        let written = self.write(share(&frame), |out| match rejection(&frame) {
+            Some(text) => {
+                out.put(text);
+                Ok(true)
+            }
+            None => self.codec.write(&frame, out),
+        });
+        written.map_err(|why| (frame, why))
+    }
+
+    fn call(&self, routed: &Routed, call: &CallView<'_>) -> Result<(), Undelivered> {
+        self.write(Share::Calls, |out| {
+            let call = as_routed(routed, call);
+            self.codec.write_call(&call, out).map(|()| true)
+        })
+    }
+
+    fn result(&self, settled: &Settled, payload: PayloadView<'_>) -> Result<(), Undelivered> {
+        self.write(Share::All, |out| {
+            let Settled { call, function, .. } = settled;
+            let written = self.codec.write_result(call, function, payload, out);
+            written.map(|()| true)
+        })
     }
 
     fn close(&self, why: &ErrorBody) {
-        self.0.close(why);
+        close(&self.outbox, why);
     }
 
     fn speaks_json(&self) -> bool {
         true
+    }
+}
+
+/// The call as its callee gets it.
+pub(crate) fn as_routed<'a>(routed: &'a Routed, call: &CallView<'a>) -> CallView<'a> {
+    CallView {
+        call: Some(routed.call.into()),
+        function: routed.local.as_deref().unwrap_or(call.function),
+        caller: routed.caller.as_deref(),
+        timeout_ms: Some(routed.timeout_ms),
+        trace_parent: routed.trace_parent.as_deref().or(call.trace_parent),
+        ..call.clone()
+    }
+}
+
+fn share(frame: &Frame) -> Share {
+    match frame {
+        Frame::Call(_) => Share::Calls,
+        _ => Share::All,
+    }
+}
+
+fn undelivered(why: Unwritten) -> Undelivered {
+    match why {
+        Unwritten::Refused(agentos_wire::Refusal::Full) => Undelivered::Full,
+        Unwritten::Refused(agentos_wire::Refusal::Closed) => Undelivered::Closed,
+        Unwritten::Unsayable(error) => Undelivered::Unsayable(error),
+    }
+}
+
+fn close(outbox: &Outbox, why: &ErrorBody) {
+    let close = Close {
+        code: close_code(why.code),
+        reason: why.message.clone().into(),
+    };
+    match why.code {
+        Code::Overloaded | Code::PayloadTooLarge => outbox.cut(close),
+        _ => outbox.close(close),
     }
 }
 

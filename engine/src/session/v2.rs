@@ -2,15 +2,18 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use agentos_core::{SessionSpec, policy::Trust};
+use agentos_core::{Caller, Now, SessionSpec, policy::Trust};
 use agentos_protocol::{
     Code, ErrorBody, Frame, SessionId, Welcome,
     codec::{Message, SUBPROTOCOL, v2},
 };
-use agentos_wire::{Ended, Hooks, Outbox};
+use agentos_wire::{Ended, Hooks, Incoming, Kind, Outbox};
 
-use super::{Guest, SocketWay, access::Way, socket::close_code};
-use crate::{bus::Bus, listener::Gate};
+use super::{Guest, V2Way, access::Way, socket::close_code};
+use crate::{
+    bus::{Bus, Deliver},
+    listener::Gate,
+};
 
 /// Deadline of calls that name none (`design.md` §5).
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -18,12 +21,18 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 pub(crate) struct V2 {
     bus: Arc<Bus>,
     outbox: Arc<Outbox>,
+    way_out: Arc<V2Way>,
     gate: Arc<Gate>,
     /// The handshake carried the right token already.
     trusted: bool,
     guest: Guest,
     peer: IpAddr,
     session: Option<(SessionId, Way)>,
+    caller: Option<Caller>,
+    /// When what is handled now was read.
+    now: Now,
+    /// Its listener gave it rules.
+    is_limited: bool,
 }
 
 impl V2 {
@@ -37,12 +46,16 @@ impl V2 {
     ) -> Self {
         V2 {
             bus,
+            way_out: Arc::new(V2Way(Arc::clone(&outbox))),
             outbox,
             gate,
             trusted,
+            is_limited: guest.is_some(),
             guest,
             peer,
             session: None,
+            caller: None,
+            now: Now::default(),
         }
     }
 
@@ -56,20 +69,19 @@ impl V2 {
         if !self.trusted && !self.gate.admits(hello.token.as_deref()) {
             return self.end(self.gate.refusal(hello.token.is_some()));
         }
-        let opened = self
-            .bus
-            .open(Arc::new(SocketWay(Arc::clone(&self.outbox))), |public_id| {
-                SessionSpec {
-                    public_id,
-                    trust: Trust::Worker,
-                    named: true,
-                    timeout_default: TIMEOUT_DEFAULT,
-                    peer: Some(self.peer),
-                    rules: self.guest.as_ref().map(|(_, rules)| Arc::clone(rules)),
-                }
-            });
+        let way_out: Arc<dyn Deliver> = Arc::clone(&self.way_out) as _;
+        let opened = self.bus.open(way_out, |public_id| SessionSpec {
+            public_id,
+            trust: Trust::Worker,
+            named: true,
+            timeout_default: TIMEOUT_DEFAULT,
+            peer: Some(self.peer),
+            rules: self.guest.as_ref().map(|(_, rules)| Arc::clone(rules)),
+        });
         let way = Way::new(Arc::clone(&self.bus), opened.id, self.guest.take());
         self.session = Some((opened.id, way));
+        // One with rules sends its calls past them.
+        self.caller = Some(opened.caller).filter(|_| !self.is_limited);
         self.outbox.opened();
         let welcome = Welcome {
             session: opened.public_id.to_string(),
@@ -78,15 +90,16 @@ impl V2 {
             message_bytes_max: self.gate.message_bytes_max() as u64,
             features: Vec::new(),
         };
-        self.outbox
-            .push_first(vec![Frame::Welcome(Box::new(welcome))]);
+        if let Ok(bytes) = v2::encode(&Frame::Welcome(Box::new(welcome))) {
+            self.outbox.write_first(&Message::Binary(bytes));
+        }
         hello.features.push(SUBPROTOCOL.to_owned());
         self.bus.on_frame(opened.id, Frame::Hello(hello));
     }
 
     fn fault(&self, error: ErrorBody) {
         // A worker too slow to hear of its faults is about to be closed for that.
-        let _ = self.outbox.push(Frame::Fault(error));
+        let _ = self.way_out.deliver(Frame::Fault(error));
     }
 
     /// Says what was wrong and closes.
@@ -101,14 +114,29 @@ impl V2 {
 }
 
 impl Hooks for V2 {
-    fn received(&mut self, message: Message) {
-        let Message::Binary(bytes) = message else {
+    fn reading(&mut self) {
+        self.now = self.bus.clock().now();
+    }
+
+    fn received(&mut self, message: Incoming<'_>) {
+        if message.kind != Kind::Binary {
             return self.fault(ErrorBody::caller(
                 Code::InvalidFrame,
                 "this dialect has binary messages only",
             ));
-        };
-        match (v2::decode(&bytes), &self.session) {
+        }
+        if let Some(caller) = &self.caller {
+            match v2::quick(message.bytes(), message.owner()) {
+                Ok(Some(v2::Quick::Call(call))) => return self.bus.call(self.now, caller, &call),
+                Ok(Some(v2::Quick::Reply { call, payload })) => {
+                    let session = caller.session();
+                    return self.bus.result(self.now, session, &call, payload);
+                }
+                Ok(None) => {}
+                Err(error) => return self.fault(error),
+            }
+        }
+        match (v2::decode(&message.to_bytes()), &self.session) {
             (Ok(Frame::Hello(_)), Some(_)) => self.fault(ErrorBody::caller(
                 Code::InvalidFrame,
                 "the session has been greeted",
@@ -117,18 +145,6 @@ impl Hooks for V2 {
             (Ok(frame), None) => self.greet(frame),
             (Err(error), Some(_)) => self.fault(error),
             (Err(error), None) => self.end(error),
-        }
-    }
-
-    fn encode(&mut self, frame: Frame) -> Option<Message> {
-        match v2::encode(&frame) {
-            Ok(bytes) => Some(Message::Binary(bytes)),
-            Err(error) => {
-                if let Some((session, _)) = self.session {
-                    self.bus.unsendable(session, frame, error);
-                }
-                None
-            }
         }
     }
 

@@ -1,18 +1,30 @@
 //! What both ends of a WebSocket session share: the bounded [`Outbox`] and the [`pump`].
 //!
-//! One task per session reads and writes. Everything that waits in the outbox leaves in one write,
-//! and all messages of one read are handled before the task yields. Knows neither dialect nor
-//! router: [`Hooks`] turn messages into frames and frames into messages.
+//! One task per session reads. Everything that waits in the outbox leaves in one write, by that
+//! task or by the one that wrote it there, and all messages of one read are handled before the
+//! task yields. Knows neither dialect nor router: [`Hooks`] take messages and write frames.
 
+mod connect;
+mod cork;
+mod framing;
 mod outbox;
 mod pump;
+mod reader;
+mod sending;
+mod socket;
 
-pub use outbox::{Close, Limits, Outbox, Refusal, Refused};
+pub use connect::{Stream, connect};
+pub use cork::is_in as is_corked;
+pub use framing::Role;
+pub use outbox::{Close, Limits, Outbox, Refusal, Refused, Share, Unwritten};
 pub use pump::{Ended, Hooks, Keepalive, pump};
+pub use reader::{Incoming, Kind};
+pub use socket::{HeadFirst, SharedTcp, Socket};
 
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// The WebSocket settings of a session that takes messages of up to `message_bytes_max`.
+/// The settings with which tokio-tungstenite takes messages of up to `message_bytes_max`, where it
+/// moves messages itself: channels, stream clients.
 pub fn websocket_config(message_bytes_max: usize) -> WebSocketConfig {
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(message_bytes_max);

@@ -1,12 +1,30 @@
-//! Frames on their way to one session: bounded in count and bytes, filled from any task, emptied
-//! by the session's own.
+//! Messages on their way to one session: bounded in count and bytes, filled from any task.
+//!
+//! There are two ways in. The engine writes its messages here at once, in the words of the
+//! session's dialect ([`Outbox::write`]). Clients leave frames ([`Outbox::push`]) that are written
+//! when there is a connection, and may be taken back until then. A session uses one of the two.
 
-use std::{borrow::Cow, collections::VecDeque, task::Waker};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc, task::Waker};
 
-use agentos_protocol::{ErrorBody, Frame};
+use agentos_protocol::{
+    ErrorBody, Frame,
+    codec::{Draft, Message},
+};
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
+
+use crate::{
+    cork,
+    framing::{Opcode, Role, begin, finish},
+    sending::{Direct, Sending},
+};
+
+/// Largest part of a message: below the 16 MiB that WebSocket libraries take for one frame.
+const PART_BYTES_MAX: usize = 8 << 20;
+
+/// Memory that a buffer keeps between two bursts.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// How much may wait for one session.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +57,14 @@ pub enum Refusal {
     Closed,
 }
 
+/// Why a message was not written.
+#[derive(Debug)]
+pub enum Unwritten {
+    Refused(Refusal),
+    /// The dialect has no form for it.
+    Unsayable(ErrorBody),
+}
+
 /// How a session is to be closed: a WebSocket close code and its text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Close {
@@ -46,9 +72,35 @@ pub struct Close {
     pub reason: Cow<'static, str>,
 }
 
+/// Who may use how much of an outbox: calls leave a quarter of the room to everything else, so
+/// that replies still pass when calls are refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    Calls,
+    All,
+}
+
+impl Share {
+    fn quarters(self) -> usize {
+        match self {
+            Share::Calls => 3,
+            Share::All => 4,
+        }
+    }
+
+    fn of(frame: &Frame) -> Self {
+        match frame {
+            Frame::Call(_) => Share::Calls,
+            _ => Share::All,
+        }
+    }
+}
+
 /// See the module.
 pub struct Outbox {
     waiting: Mutex<Waiting>,
+    /// What has been taken out and is given to the socket.
+    sending: Mutex<Sending>,
     reader: AtomicWaker,
     limits: Limits,
 }
@@ -56,33 +108,122 @@ pub struct Outbox {
 #[derive(Default)]
 struct Waiting {
     frames: VecDeque<Frame>,
+    /// Messages that are written already, so many of them.
+    messages: Draft,
+    count: usize,
+    /// Bytes of `frames`.
     bytes: usize,
     close: Option<Close>,
     opened: bool,
     gone: bool,
+    /// Whoever is at it flushes when it is through with what it reads.
+    corked: bool,
 }
 
 impl Outbox {
     pub fn new(limits: Limits) -> Self {
         Outbox {
             waiting: Mutex::default(),
+            sending: Mutex::default(),
             reader: AtomicWaker::new(),
             limits,
         }
     }
 
-    /// Adds a frame and wakes the session. Calls leave a quarter of the room to everything else,
-    /// so that replies still pass when calls are refused.
+    /// Writes a message and sees to it that it is sent. `say` adds it to the draft, or tells why it
+    /// cannot and leaves the draft as it was; `Ok(false)` when there is nothing to say.
+    ///
+    /// # Errors
+    /// When it is full, the session is closing, or `say` fails.
+    pub fn write(
+        self: &Arc<Self>,
+        share: Share,
+        kind: crate::Kind,
+        say: impl FnOnce(&mut Draft) -> Result<bool, ErrorBody>,
+    ) -> Result<(), Unwritten> {
+        let mut waiting = self.waiting.lock();
+        if waiting.gone || waiting.close.is_some() {
+            return Err(Unwritten::Refused(Refusal::Closed));
+        }
+        if waiting.count >= self.limits.frames_max / 4 * share.quarters() {
+            return Err(Unwritten::Refused(Refusal::Full));
+        }
+        let before = waiting.messages.len();
+        let start = begin(&mut waiting.messages);
+        match say(&mut waiting.messages) {
+            Ok(true) => {}
+            Ok(false) => {
+                waiting.messages.rewind(start);
+                return Ok(());
+            }
+            Err(error) => {
+                waiting.messages.rewind(start);
+                return Err(Unwritten::Unsayable(error));
+            }
+        }
+        if before > 0 && waiting.messages.len() > self.limits.bytes_max / 4 * share.quarters() {
+            waiting.messages.rewind(start);
+            return Err(Unwritten::Refused(Refusal::Full));
+        }
+        let opcode = kind.opcode();
+        finish(
+            &mut waiting.messages,
+            start,
+            opcode,
+            Role::Server,
+            PART_BYTES_MAX,
+        );
+        waiting.count += 1;
+        self.see_to(waiting);
+        Ok(())
+    }
+
+    /// Writes a message before all others, past the bounds: what a session says first.
+    pub fn write_first(&self, message: &Message) {
+        let mut first = Draft::default();
+        let start = begin(&mut first);
+        first.put(message.bytes());
+        let kind = match message {
+            Message::Text(_) => crate::Kind::Text,
+            Message::Binary(_) => crate::Kind::Binary,
+        };
+        finish(
+            &mut first,
+            start,
+            kind.opcode(),
+            Role::Server,
+            PART_BYTES_MAX,
+        );
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.messages.prepend(first);
+            waiting.count += 1;
+        }
+        self.reader.wake();
+    }
+
+    /// Whoever reads on this thread flushes in the end, or else the session's own task does.
+    fn see_to(self: &Arc<Self>, mut waiting: MutexGuard<'_, Waiting>) {
+        if waiting.corked {
+            return;
+        }
+        if cork::is_in() {
+            waiting.corked = true;
+            drop(waiting);
+            cork::add(Arc::clone(self));
+        } else {
+            drop(waiting);
+            self.reader.wake();
+        }
+    }
+
+    /// Adds a frame and wakes the session.
     ///
     /// # Errors
     /// The frame and the reason, when it is full or the session is closing.
     pub fn push(&self, frame: Frame) -> Result<(), Refused> {
         let size = size_of_frame(&frame);
-        let share = if matches!(frame, Frame::Call(_)) {
-            3
-        } else {
-            4
-        };
+        let share = Share::of(&frame).quarters();
         {
             let mut waiting = self.waiting.lock();
             if waiting.gone || waiting.close.is_some() {
@@ -138,21 +279,22 @@ impl Outbox {
         out.into()
     }
 
-    /// Looks at what waits.
+    /// Looks at the frames that wait.
     pub fn any(&self, wanted: impl Fn(&Frame) -> bool) -> bool {
         self.waiting.lock().frames.iter().any(wanted)
     }
 
-    /// Frames that wait.
+    /// Frames and messages that wait.
     pub fn len(&self) -> usize {
-        self.waiting.lock().frames.len()
+        let waiting = self.waiting.lock();
+        waiting.frames.len() + waiting.count
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes no more frames; the session closes when what waits has been sent.
+    /// Takes no more; the session closes when what waits has been sent.
     pub fn close(&self, close: Close) {
         self.waiting.lock().close.get_or_insert(close);
         self.reader.wake();
@@ -172,11 +314,7 @@ impl Outbox {
 
     /// Drops what waits, then closes: the session cannot keep up.
     pub fn cut(&self, close: Close) {
-        {
-            let mut waiting = self.waiting.lock();
-            waiting.frames.clear();
-            waiting.bytes = 0;
-        }
+        self.waiting.lock().clear();
         self.close(close);
     }
 
@@ -188,7 +326,7 @@ impl Outbox {
     /// How the session is to be closed, once nothing waits any more.
     pub(crate) fn closing(&self) -> Option<Close> {
         let waiting = self.waiting.lock();
-        if waiting.frames.is_empty() {
+        if waiting.frames.is_empty() && waiting.count == 0 {
             waiting.close.clone()
         } else {
             None
@@ -199,15 +337,76 @@ impl Outbox {
     pub fn abandon(&self) {
         let mut waiting = self.waiting.lock();
         waiting.gone = true;
-        waiting.frames.clear();
-        waiting.bytes = 0;
+        waiting.clear();
     }
 
     pub(crate) fn register(&self, waker: &Waker) {
         self.reader.register(waker);
     }
+
+    // ── For the pump, and for whoever flushes in its place ──────────────────────────────────
+
+    /// A new connection: what an earlier one was given is lost with it.
+    pub(crate) fn connect(&self, direct: Option<Direct>, said: Draft) {
+        *self.sending.lock() = Sending::new(direct, said);
+    }
+
+    pub(crate) fn sending(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock()
+    }
+
+    /// Moves the messages that wait into `out`, which must be empty.
+    pub(crate) fn take_messages(&self, out: &mut Draft) {
+        let mut waiting = self.waiting.lock();
+        waiting.corked = false;
+        if waiting.count > 0 {
+            waiting.count = 0;
+            std::mem::swap(&mut waiting.messages, out);
+        }
+    }
+
+    /// Sends what waits if nobody else is at it and the socket takes it; else leaves it to the
+    /// session's own task.
+    pub(crate) fn flush(&self) {
+        let is_done = match self.sending.try_lock() {
+            Some(mut sending) => sending.flush(self),
+            None => false,
+        };
+        if !is_done {
+            self.waiting.lock().corked = false;
+            self.reader.wake();
+        }
+    }
+
+    /// Gives memory back that a burst has left.
+    pub(crate) fn shrink(&self) {
+        let mut waiting = self.waiting.lock();
+        if waiting.messages.is_empty() {
+            waiting.messages.clear(0);
+        }
+        if waiting.frames.is_empty() {
+            waiting.frames = VecDeque::new();
+        }
+    }
 }
 
+impl Waiting {
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+        self.messages.clear(KEPT_BYTES);
+        self.count = 0;
+    }
+}
+
+impl crate::Kind {
+    pub(crate) fn opcode(self) -> Opcode {
+        match self {
+            crate::Kind::Text => Opcode::Text,
+            crate::Kind::Binary => Opcode::Binary,
+        }
+    }
+}
 /// Bytes a frame is counted with: what may be large in it, and a flat rate for the rest.
 fn size_of_frame(frame: &Frame) -> usize {
     const FLAT: usize = 256;

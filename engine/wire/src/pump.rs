@@ -1,44 +1,29 @@
 //! Moves messages between one WebSocket and its outbox until one side ends it.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
-    io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use agentos_protocol::{Frame, codec::Message};
-use bytes::Bytes;
-use futures_util::{Sink, Stream};
-use smallvec::{SmallVec, smallvec};
+use agentos_protocol::{Frame, codec::Draft};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Utf8Bytes,
-        error::CapacityError,
-        protocol::{
-            CloseFrame,
-            frame::{
-                Frame as Part,
-                coding::{CloseCode, Data, OpCode},
-            },
-        },
-    },
+
+use crate::{
+    Close, Incoming, Kind, Outbox, Socket, cork,
+    framing::{Opcode, Role, begin, control, finish},
+    reader::{Fault, Heard, Reader, Turn},
 };
 
-use crate::{Close, Outbox};
+/// Reads handled in one go before the task lets others run.
+const READS_MAX: usize = 8;
 
-/// Messages handled in one go before the task lets others run.
-const READ_BATCH: usize = 256;
-
-/// Messages handed to the socket in one go, for the same reason.
+/// Frames written in one go, for the same reason.
 const WRITE_BATCH: usize = 1024;
 
 /// Largest part of a message: below the 16 MiB that WebSocket libraries take for one frame.
@@ -49,11 +34,18 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the pump asks of its session.
 pub trait Hooks {
-    /// Takes a message from the peer.
-    fn received(&mut self, message: Message);
+    /// Messages that came at one time follow.
+    fn reading(&mut self) {}
 
-    /// Writes a frame as a message; `None` drops it.
-    fn encode(&mut self, frame: Frame) -> Option<Message>;
+    /// Takes a message from the peer.
+    fn received(&mut self, message: Incoming<'_>);
+
+    /// Adds a frame that was left in the outbox to `out`; `None` drops it, and the draft has to be
+    /// as it was.
+    fn encode(&mut self, frame: Frame, out: &mut Draft) -> Option<Kind> {
+        let _ = (frame, out);
+        None
+    }
 
     /// The session is over; only the closing handshake is left.
     fn ended(&mut self, ended: &Ended);
@@ -90,13 +82,15 @@ pub enum Ended {
     TooLarge(String),
     /// Nothing came for [`Keepalive::silence_max`].
     Silent,
-    /// The connection broke, or what came is no WebSocket.
+    /// The connection broke.
     Broken(String),
+    /// What came is against the protocol; the close code that says so.
+    Faulty(u16, String),
 }
 
 /// Runs the session until it ends.
 pub async fn pump<S, H>(
-    mut socket: WebSocketStream<S>,
+    socket: Socket<S>,
     outbox: Arc<Outbox>,
     keepalive: Keepalive,
     hooks: &mut H,
@@ -108,70 +102,122 @@ where
     let now = Instant::now();
     let mut tick = interval_at(now + keepalive.ping_every, keepalive.ping_every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Socket {
+        mut stream,
+        role,
+        bytes_max,
+        first,
+        direct,
+        said,
+    } = socket;
+    outbox.connect(direct, said);
     let mut state = State {
+        role,
+        reader: Reader::new(role, bytes_max, first),
         heard: now,
-        dirty: false,
+        unflushed: false,
         closing: false,
-        parts: VecDeque::new(),
+        is_idle: false,
+        pongs: Draft::default(),
     };
-    let ended =
-        poll_fn(|context| state.poll(&mut socket, &outbox, &mut tick, keepalive, hooks, context))
-            .await;
+    let ended = match state.greet(hooks) {
+        Some(ended) => ended,
+        None => {
+            poll_fn(|context| {
+                state.poll(&mut stream, &outbox, &mut tick, keepalive, hooks, context)
+            })
+            .await
+        }
+    };
     hooks.ended(&ended);
-    let close = match &ended {
-        Ended::ByUs(close) => Some(close.clone()),
-        Ended::TooLarge(why) => Some(Close {
-            code: 1009,
-            reason: why.clone().into(),
-        }),
-        Ended::Silent => Some(Close {
-            code: 1011,
-            reason: "no sign of life".into(),
-        }),
-        Ended::ByPeer(_) | Ended::Broken(_) => None,
-    };
     // A peer that does not finish the handshake is dropped.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, finish(&mut socket, close)).await;
+    // On the heap: every session would carry its buffer along for its whole life.
+    let goodbye = Box::pin(finish_session(&mut stream, &outbox, role, &ended));
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     ended
 }
 
 /// Says goodbye and waits for the answer, so that the last frames are not lost to a reset.
-async fn finish<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: &mut WebSocketStream<S>,
-    close: Option<Close>,
+async fn finish_session<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    outbox: &Outbox,
+    role: Role,
+    ended: &Ended,
 ) {
-    let frame = close.map(|close| CloseFrame {
-        code: CloseCode::from(close.code),
-        reason: shorten(&close.reason),
-    });
-    // The other side may be gone already.
-    let _ = socket.close(frame).await;
-    while let Some(Ok(_)) = poll_fn(|context| Pin::new(&mut *socket).poll_next(context)).await {}
+    let (code, reason) = match ended {
+        Ended::ByUs(close) => (Some(close.code), close.reason.as_ref()),
+        Ended::TooLarge(why) => (Some(1009), why.as_str()),
+        Ended::Silent => (Some(1011), "no sign of life"),
+        Ended::Faulty(code, why) => (Some(*code), why.as_str()),
+        // As RFC 6455 §5.5.1 has it, with the code that came.
+        Ended::ByPeer(code) => (code.filter(|code| may_be_sent(*code)), ""),
+        Ended::Broken(_) => return,
+    };
+    let mut payload = Vec::new();
+    if let Some(code) = code {
+        payload.extend_from_slice(&code.to_be_bytes());
+        payload.extend_from_slice(shorten(reason).as_bytes());
+    }
+    // A frame of which a part has gone out must be finished first.
+    let last = poll_fn(|context| outbox.sending().poll(stream, context)).await;
+    let mut close = Draft::flat();
+    control(&mut close, Opcode::Close, &payload, role);
+    if last.is_err() || stream.write_all(close.text()).await.is_err() {
+        return;
+    }
+    let _ = stream.flush().await;
+    if matches!(ended, Ended::ByPeer(_)) {
+        let _ = stream.shutdown().await;
+        return;
+    }
+    let mut rest = [0; 4096];
+    while let Ok(1..) = stream.read(&mut rest).await {}
+}
+
+/// Some codes only say that there was none (RFC 6455 §7.4.1).
+fn may_be_sent(code: u16) -> bool {
+    (1000..5000).contains(&code) && !matches!(code, 1004..=1006 | 1015)
 }
 
 /// Close reasons have at most 123 bytes.
-fn shorten(reason: &str) -> Utf8Bytes {
+fn shorten(reason: &str) -> &str {
     let mut end = reason.len().min(123);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
-    Utf8Bytes::from(&reason[..end])
+    &reason[..end]
 }
 
 struct State {
+    role: Role,
+    reader: Reader,
     heard: Instant,
     /// Something was written since the last complete flush.
-    dirty: bool,
+    unflushed: bool,
     /// At the last tick the session was asked to close.
     closing: bool,
-    /// What is left of a message that is sent in parts.
-    parts: VecDeque<tungstenite::Message>,
+    /// Nothing was read since the last tick.
+    is_idle: bool,
+    /// Answers to pings.
+    pongs: Draft,
 }
 
 impl State {
+    /// Handles what came with the handshake.
+    fn greet<H: Hooks>(&mut self, hooks: &mut H) -> Option<Ended> {
+        let mut ended = None;
+        let (pongs, role) = (&mut self.pongs, self.role);
+        hooks.reading();
+        let outcome = cork::with(|| {
+            self.reader
+                .take_first(&mut |heard| receive(heard, hooks, pongs, role, &mut ended))
+        });
+        ended.or_else(|| outcome.err().map(ended_by))
+    }
+
     fn poll<S, H>(
         &mut self,
-        socket: &mut WebSocketStream<S>,
+        stream: &mut S,
         outbox: &Outbox,
         tick: &mut Interval,
         keepalive: Keepalive,
@@ -183,24 +229,10 @@ impl State {
         H: Hooks,
     {
         outbox.register(context.waker());
-        let mut more = false;
-        for turn in 0.. {
-            match Pin::new(&mut *socket).poll_next(context) {
-                Poll::Pending => break,
-                Poll::Ready(Some(Ok(message))) => {
-                    self.heard = Instant::now();
-                    if let Some(ended) = receive(message, hooks) {
-                        return Poll::Ready(ended);
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(ended_by(error)),
-                Poll::Ready(None) => return Poll::Ready(Ended::ByPeer(None)),
-            }
-            if turn == READ_BATCH {
-                more = true;
-                break;
-            }
-        }
+        let more = match self.read(stream, hooks, context) {
+            Ok(more) => more,
+            Err(ended) => return Poll::Ready(ended),
+        };
         while tick.poll_tick(context).is_ready() {
             if self.heard.elapsed() > keepalive.silence_max {
                 return Poll::Ready(Ended::Silent);
@@ -210,60 +242,95 @@ impl State {
                 Some(close) if self.closing => return Poll::Ready(Ended::ByUs(close)),
                 close => self.closing = close.is_some(),
             }
-            if let Poll::Ready(Err(error)) =
-                self.send(socket, tungstenite::Message::Ping(Bytes::new()), context)
-            {
-                return Poll::Ready(ended_by(error));
+            control(&mut self.pongs, Opcode::Ping, &[], self.role);
+            if std::mem::replace(&mut self.is_idle, true) {
+                self.reader.give_back();
+                outbox.shrink();
+                outbox.sending().shrink();
             }
         }
-        if let Poll::Ready(ended) = self.write(socket, outbox, hooks, context) {
-            return Poll::Ready(ended);
-        }
+        let written = self.write(stream, outbox, hooks, context);
         if more {
             context.waker().wake_by_ref();
         }
+        if let Poll::Ready(ended) = written {
+            return Poll::Ready(ended);
+        }
         Poll::Pending
+    }
+
+    /// True when there may be more.
+    fn read<S, H>(
+        &mut self,
+        stream: &mut S,
+        hooks: &mut H,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Ended>
+    where
+        S: AsyncRead + Unpin,
+        H: Hooks,
+    {
+        let (pongs, role) = (&mut self.pongs, self.role);
+        for _ in 0..READS_MAX {
+            let mut ended = None;
+            hooks.reading();
+            let turn = cork::with(|| {
+                self.reader.poll_read(stream, context, &mut |heard| {
+                    receive(heard, hooks, pongs, role, &mut ended)
+                })
+            });
+            match (turn, ended) {
+                (_, Some(ended)) => return Err(ended),
+                (Poll::Ready(Err(fault)), None) => return Err(ended_by(fault)),
+                (Poll::Pending, None) => return Ok(false),
+                (Poll::Ready(Ok(Turn::More | Turn::Stop)), None) => {
+                    self.heard = Instant::now();
+                    self.is_idle = false;
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Hands everything that waits to the socket, then flushes once.
     fn write<S, H>(
         &mut self,
-        socket: &mut WebSocketStream<S>,
+        stream: &mut S,
         outbox: &Outbox,
         hooks: &mut H,
         context: &mut Context<'_>,
     ) -> Poll<Ended>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncWrite + Unpin,
         H: Hooks,
     {
+        let mut sending = outbox.sending();
         for turn in 0.. {
-            if turn == WRITE_BATCH {
+            match sending.poll(stream, context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error.to_string())),
+                Poll::Pending => return Poll::Pending,
+            }
+            if turn == READS_MAX {
                 context.waker().wake_by_ref();
                 break;
             }
-            match Pin::new(&mut *socket).poll_ready(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(ended_by(error)),
-                Poll::Pending => return Poll::Pending,
+            let draft = sending.draft();
+            outbox.take_messages(draft);
+            if !self.pongs.is_empty() {
+                draft.prepend(std::mem::take(&mut self.pongs));
             }
-            if self.parts.is_empty() {
-                let Some(frame) = outbox.pop() else { break };
-                self.parts
-                    .extend(hooks.encode(frame).into_iter().flat_map(outgoing));
+            self.encode(outbox, draft, hooks);
+            if draft.is_empty() {
+                break;
             }
-            let Some(message) = self.parts.pop_front() else {
-                continue;
-            };
-            if let Poll::Ready(Err(error)) = self.send(socket, message, context) {
-                return Poll::Ready(ended_by(error));
-            }
+            self.unflushed = true;
         }
-        if self.dirty {
-            match Pin::new(&mut *socket).poll_flush(context) {
-                Poll::Ready(Ok(())) => self.dirty = false,
-                Poll::Ready(Err(error)) => return Poll::Ready(ended_by(error)),
-                Poll::Pending => return Poll::Pending,
+        drop(sending);
+        if self.unflushed {
+            match ready!(Pin::new(&mut *stream).poll_flush(context)) {
+                Ok(()) => self.unflushed = false,
+                Err(error) => return Poll::Ready(Ended::Broken(error.to_string())),
             }
         }
         match outbox.closing() {
@@ -272,83 +339,53 @@ impl State {
         }
     }
 
-    /// Gives one message to the socket if it takes one now. A ping that does not fit is dropped:
-    /// the socket is busy, which is a sign of life of ours.
-    fn send<S>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-        message: tungstenite::Message,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<(), tungstenite::Error>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        match Pin::new(&mut *socket).poll_ready(context) {
-            Poll::Ready(Ok(())) => {
-                self.dirty = true;
-                Poll::Ready(Pin::new(&mut *socket).start_send(message))
+    /// Writes frames that were left, as messages.
+    fn encode<H: Hooks>(&self, outbox: &Outbox, draft: &mut Draft, hooks: &mut H) {
+        for _ in 0..WRITE_BATCH {
+            let Some(frame) = outbox.pop() else { break };
+            let start = begin(draft);
+            match hooks.encode(frame, draft) {
+                Some(kind) => finish(draft, start, kind.opcode(), self.role, PART_BYTES_MAX),
+                None => draft.rewind(start),
             }
-            other => other,
         }
     }
 }
 
-fn receive(message: tungstenite::Message, hooks: &mut impl Hooks) -> Option<Ended> {
-    match message {
-        tungstenite::Message::Text(text) => hooks.received(Message::Text(text.into())),
-        tungstenite::Message::Binary(bytes) => hooks.received(Message::Binary(bytes)),
-        tungstenite::Message::Close(frame) => {
-            return Some(Ended::ByPeer(frame.map(|frame| frame.code.into())));
+/// Handles one thing that came; false ends the reading.
+fn receive<H: Hooks>(
+    heard: Heard<'_>,
+    hooks: &mut H,
+    pongs: &mut Draft,
+    role: Role,
+    ended: &mut Option<Ended>,
+) -> bool {
+    /// Pongs for a peer that pings and does not read: it gets no more of them.
+    const PONG_BYTES_MAX: usize = 4096;
+    match heard {
+        Heard::Message(message) => hooks.received(message),
+        Heard::Ping(payload) => {
+            if pongs.len() < PONG_BYTES_MAX {
+                control(pongs, Opcode::Pong, payload, role);
+            }
         }
-        // The library answers pings itself; a pong has done its work by arriving.
-        tungstenite::Message::Ping(_)
-        | tungstenite::Message::Pong(_)
-        | tungstenite::Message::Frame(_) => {}
+        // It has done its work by arriving.
+        Heard::Pong => {}
+        Heard::Close(code) => {
+            *ended = Some(Ended::ByPeer(code));
+            return false;
+        }
     }
-    None
+    true
 }
 
-/// A message as one WebSocket frame, or as several when it is large.
-fn outgoing(message: Message) -> SmallVec<[tungstenite::Message; 1]> {
-    let (bytes, kind) = match message {
-        Message::Text(bytes) if bytes.len() <= PART_BYTES_MAX => {
-            return match Utf8Bytes::try_from(bytes) {
-                Ok(text) => smallvec![tungstenite::Message::Text(text)],
-                Err(error) => {
-                    tracing::error!(%error, "a codec made text that is not UTF-8; dropped");
-                    SmallVec::new()
-                }
-            };
-        }
-        Message::Binary(bytes) if bytes.len() <= PART_BYTES_MAX => {
-            return smallvec![tungstenite::Message::Binary(bytes)];
-        }
-        Message::Text(bytes) if std::str::from_utf8(&bytes).is_err() => {
-            tracing::error!("a codec made text that is not UTF-8; dropped");
-            return SmallVec::new();
-        }
-        Message::Text(bytes) => (bytes, Data::Text),
-        Message::Binary(bytes) => (bytes, Data::Binary),
-    };
-    let parts = bytes.len().div_ceil(PART_BYTES_MAX);
-    let part = |at: usize| {
-        let end = bytes.len().min((at + 1) * PART_BYTES_MAX);
-        let kind = if at == 0 { kind } else { Data::Continue };
-        let part = bytes.slice(at * PART_BYTES_MAX..end);
-        let last = at + 1 == parts;
-        tungstenite::Message::Frame(Part::message(part, OpCode::Data(kind), last))
-    };
-    (0..parts).map(part).collect()
-}
-
-fn ended_by(error: tungstenite::Error) -> Ended {
-    use tungstenite::Error;
-    match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => Ended::ByPeer(None),
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Ended::TooLarge(
-            format!("a message of {size} bytes is larger than the limit of {max_size}"),
-        ),
-        Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ended::ByPeer(None),
-        other => Ended::Broken(other.to_string()),
+fn ended_by(fault: Fault) -> Ended {
+    match fault {
+        Fault::Eof => Ended::ByPeer(None),
+        Fault::Io(why) => Ended::Broken(why),
+        Fault::TooLarge(bytes) => Ended::TooLarge(format!(
+            "a message of {bytes} bytes is larger than the limit"
+        )),
+        Fault::Protocol(code, why) => Ended::Faulty(code, why.to_owned()),
     }
 }

@@ -4,14 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use agentos_protocol::{
     CallRef, Code, ErrorBody, Frame,
-    codec::{MESSAGE_BYTES_MAX, Message, SUBPROTOCOL, v2},
+    codec::{Draft, MESSAGE_BYTES_MAX, SUBPROTOCOL, v2},
 };
-use agentos_wire::{Ended, Hooks, Keepalive, Outbox, pump, websocket_config};
-use tokio::{net::TcpStream, sync::watch};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{self, client::IntoClientRequest, http::HeaderValue},
-};
+use agentos_wire::{Ended, Hooks, Incoming, Keepalive, Kind, Outbox, Socket, Stream, pump};
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::HeaderValue};
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
@@ -133,10 +130,7 @@ impl Connection {
         hooks.welcomed
     }
 
-    async fn connect(
-        &self,
-        url: &str,
-    ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, String> {
+    async fn connect(&self, url: &str) -> Result<Socket<Stream>, String> {
         let mut request = url
             .into_client_request()
             .map_err(|error| format!("{error}"))?;
@@ -149,10 +143,9 @@ impl Connection {
                 .map_err(|_| "the token has characters that no token has".to_owned())?;
             request.headers_mut().insert("authorization", bearer);
         }
-        let attempt =
-            connect_async_with_config(request, Some(websocket_config(MESSAGE_BYTES_MAX)), true);
+        let attempt = agentos_wire::connect(request, MESSAGE_BYTES_MAX);
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
-            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Ok(socket)) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(response))) => {
                 let body = response
                     .body()
@@ -179,11 +172,11 @@ struct Session<'a> {
 }
 
 impl Hooks for Session<'_> {
-    fn received(&mut self, message: Message) {
-        let Message::Binary(bytes) = message else {
+    fn received(&mut self, message: Incoming<'_>) {
+        if message.kind != Kind::Binary {
             return;
-        };
-        match v2::decode(&bytes) {
+        }
+        match v2::decode(&message.to_bytes()) {
             Ok(Frame::Welcome(_)) => {
                 self.welcomed = true;
                 self.connection.say(State::Connected, self.url);
@@ -198,9 +191,9 @@ impl Hooks for Session<'_> {
         }
     }
 
-    fn encode(&mut self, frame: Frame) -> Option<Message> {
-        match v2::encode(&frame) {
-            Ok(bytes) => Some(Message::Binary(bytes)),
+    fn encode(&mut self, frame: Frame, out: &mut Draft) -> Option<Kind> {
+        match v2::write(&frame, out) {
+            Ok(()) => Some(Kind::Binary),
             Err(error) => {
                 tracing::warn!(%error, "a frame cannot be sent");
                 if let Frame::Call(call) = frame {
@@ -244,7 +237,7 @@ fn describe(ended: &Ended) -> String {
         Ended::ByPeer(Some(code)) => format!("the engine closed it with code {code}"),
         Ended::ByPeer(None) => "the engine closed it".to_owned(),
         Ended::ByUs(close) => close.reason.to_string(),
-        Ended::TooLarge(why) | Ended::Broken(why) => why.clone(),
+        Ended::TooLarge(why) | Ended::Broken(why) | Ended::Faulty(_, why) => why.clone(),
         Ended::Silent => "no sign of life from the engine".to_owned(),
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use agentos_protocol::{FunctionSpec, SessionId};
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
-use super::namespace::key;
+use super::{Hasher, Standing, namespace::key};
 use crate::policy::Trust;
 
 /// One session's offer of a function.
@@ -22,13 +22,18 @@ pub(crate) struct Offering {
     /// What the session itself calls it, when that is something else.
     pub(crate) local: Option<Arc<str>>,
     pub(crate) namespace: Option<Arc<str>>,
-    /// Calls that the session has in flight, of all its functions.
-    pub(crate) load: Arc<AtomicU32>,
+    pub(crate) standing: Arc<Standing>,
+}
+
+impl Offering {
+    fn busy(&self) -> u32 {
+        self.standing.load.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Default)]
 pub(crate) struct Functions {
-    rows: DashMap<Arc<str>, SmallVec<[Offering; 1]>>,
+    rows: DashMap<Arc<str>, SmallVec<[Offering; 1]>, Hasher>,
     /// Turns with each choice, so that equals take turns.
     turn: AtomicUsize,
 }
@@ -36,7 +41,9 @@ pub(crate) struct Functions {
 /// Who is to run a call.
 pub(crate) struct Chosen {
     pub(crate) session: SessionId,
-    pub(crate) load: Arc<AtomicU32>,
+    pub(crate) standing: Arc<Standing>,
+    /// The function's id, under which it was called.
+    pub(crate) id: Arc<str>,
     pub(crate) local: Option<Arc<str>>,
     /// The function is an HTTP endpoint: its session only describes it.
     pub(crate) http: bool,
@@ -110,7 +117,7 @@ impl Functions {
                 // A stride that differs from turn to turn, so that every pair meets.
                 let second =
                     &many[(turn + 1 + (turn / many.len()) % (many.len() - 1)) % many.len()];
-                if second.load.load(Ordering::Relaxed) < first.load.load(Ordering::Relaxed) {
+                if second.busy() < first.busy() {
                     second
                 } else {
                     first
@@ -119,7 +126,8 @@ impl Functions {
         };
         Some(Chosen {
             session: offer.session,
-            load: Arc::clone(&offer.load),
+            standing: Arc::clone(&offer.standing),
+            id: Arc::clone(&offer.spec.id),
             local: offer.local.clone(),
             http: offer.spec.http.is_some(),
         })

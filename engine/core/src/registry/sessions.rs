@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -13,27 +13,44 @@ use std::{
 use agentos_protocol::{Hello, SessionId};
 use dashmap::{DashMap, mapref::one::RefMut};
 
+use super::Hasher;
 use crate::{
     Now,
     policy::{Rules, Trust},
 };
 
-pub(crate) struct Session {
+/// What of a session every call asks for. Shared with its calls in flight.
+#[derive(Debug)]
+pub(crate) struct Standing {
     pub(crate) public_id: Arc<str>,
-    pub(crate) trust: Trust,
     /// Callers are named to callees, except built-ins.
     pub(crate) named: bool,
+    pub(crate) timeout_default: Duration,
+    /// What it may do; without rules, everything a worker may.
+    pub(crate) rules: Option<Arc<Rules>>,
+    /// Calls it has been given that are in flight, of all its functions.
+    pub(crate) load: AtomicU32,
+    /// Calls it has made that are in flight.
+    pub(crate) made: AtomicU32,
+    /// The session is gone.
+    pub(crate) is_closed: AtomicBool,
+}
+
+/// A session that calls, looked up once.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub(crate) session: SessionId,
+    pub(crate) standing: Arc<Standing>,
+}
+
+pub(crate) struct Session {
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) trust: Trust,
     pub(crate) hello: Hello,
     /// Where it registers things; `None` is the default namespace.
     pub(crate) namespace: Option<Arc<str>>,
-    /// What it may do; without rules, everything a worker may.
-    pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) peer: Option<IpAddr>,
-    pub(crate) timeout_default: Duration,
     pub(crate) connected: Now,
-    pub(crate) load: Arc<AtomicU32>,
-    /// Calls it has made that are in flight.
-    pub(crate) made: Arc<AtomicU32>,
     /// Under the ids by which others call them.
     pub(crate) functions: BTreeSet<Arc<str>>,
     pub(crate) triggers: BTreeSet<Arc<str>>,
@@ -42,8 +59,14 @@ pub(crate) struct Session {
     pub(crate) leaving: bool,
 }
 
+impl Caller {
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+}
+
 #[derive(Default)]
-pub(crate) struct Sessions(DashMap<SessionId, Session>);
+pub(crate) struct Sessions(DashMap<SessionId, Session, Hasher>);
 
 /// A session as it is listed.
 #[derive(Clone, Debug)]
@@ -88,15 +111,15 @@ impl Sessions {
 fn view(session: SessionId, row: &Session) -> SessionView {
     SessionView {
         session,
-        public_id: Arc::clone(&row.public_id),
+        public_id: Arc::clone(&row.standing.public_id),
         trust: row.trust,
         hello: row.hello.clone(),
         namespace: row.namespace.clone(),
-        rules: row.rules.clone(),
+        rules: row.standing.rules.clone(),
         peer: row.peer,
         connected: row.connected,
         functions: row.functions.iter().cloned().collect(),
-        calls_in_flight: row.load.load(Ordering::Relaxed),
+        calls_in_flight: row.standing.load.load(Ordering::Relaxed),
         leaving: row.leaving,
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use agentos_protocol::{ErrorBody, SessionId, TriggerSpec, TriggerTypeSpec, namespace};
 use dashmap::DashMap;
 
-use super::namespace::key;
+use super::{Hasher, namespace::key};
 use crate::policy::Trust;
 
 /// Where a trigger stands.
@@ -38,8 +38,8 @@ struct Type {
 
 #[derive(Default)]
 pub(crate) struct Triggers {
-    rows: DashMap<Arc<str>, Row>,
-    types: DashMap<Arc<str>, Type>,
+    rows: DashMap<Arc<str>, Row, Hasher>,
+    types: DashMap<Arc<str>, Type, Hasher>,
 }
 
 /// A trigger and the session that is to bind or forget it.

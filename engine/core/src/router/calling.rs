@@ -6,16 +6,42 @@ use std::{
 };
 
 use agentos_protocol::{
-    Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload, SessionId, stand_in,
+    Call, CallId, CallRef, CallView, Code, DEFAULT_NAMESPACE, Delivery, ErrorBody, Frame, Payload,
+    SessionId, stand_in,
 };
 
 use super::{Refusal, Router, ours};
 use crate::{
-    Effect, Effects, Event, Now,
+    Effect, Effects, EndedCall, Event, Now,
     calls::{Calls, InFlight, NUMBER_MAX, NotTaken},
     policy::Rules,
-    registry::Chosen,
+    registry::{Caller, Chosen},
 };
+
+/// Where a call goes, and with what.
+#[derive(Debug)]
+pub struct Routed {
+    pub to: SessionId,
+    pub call: CallId,
+    /// What the callee calls the function, when that is something else.
+    pub local: Option<Arc<str>>,
+    /// Who calls, if the callee is to know.
+    pub caller: Option<Arc<str>>,
+    pub timeout_ms: u32,
+    /// The trace context that takes the place of the caller's.
+    pub trace_parent: Option<Arc<str>>,
+    /// Its deadline is earlier than any the sweeper knows.
+    pub sooner: bool,
+}
+
+/// Who waits for a result that has come.
+#[derive(Debug)]
+pub struct Settled {
+    pub to: SessionId,
+    /// What the caller calls the call.
+    pub call: CallRef,
+    pub function: Arc<str>,
+}
 
 impl Router {
     pub(super) fn on_call(
@@ -25,112 +51,166 @@ impl Router {
         mut call: Box<Call>,
         out: &mut Effects,
     ) {
-        let reference = call.call.take();
-        let waiting = reference
-            .clone()
-            .filter(|_| call.delivery != Delivery::Void);
-        let function = Arc::clone(&call.function);
-        if let Err(error) = self.route(now, from, call, waiting.clone(), out) {
-            if let Some(watcher) = self.watcher.get() {
-                watcher.call_refused(&error);
-            }
-            match waiting {
-                Some(call) => out.push(Effect::Send {
-                    to: from,
-                    frame: Frame::Reply {
-                        call,
-                        function,
-                        outcome: Err(error),
-                    },
-                }),
-                None => {
-                    // Only a refusal is told to who wants no answer, if the call has a name.
-                    if let Some(call) = reference.filter(|_| error.code == Code::Forbidden) {
-                        let (function, outcome) = (Arc::clone(&function), Err(error.clone()));
-                        out.push(Effect::Send {
-                            to: from,
-                            frame: Frame::Reply {
-                                call,
-                                function,
-                                outcome,
-                            },
-                        });
-                    }
-                    out.push(Effect::Event(Event::VoidCallFailed { function, error }));
+        let made = (
+            call.call.clone(),
+            Arc::clone(&call.function),
+            call.delivery.clone(),
+        );
+        let rules = self.rules(from);
+        let routed = match rules {
+            Some(rules) => self.apply(&rules, from, &mut call),
+            None => Ok(()),
+        }
+        .and_then(|()| {
+            let standing = self
+                .registry
+                .sessions
+                .look(from, |session| Arc::clone(&session.standing));
+            let session = from;
+            let standing = standing.ok_or_else(gone)?;
+            let caller = Caller { session, standing };
+            self.place(now, &caller, &call.view(), Some(&made.1))
+        });
+        match routed {
+            Ok(routed) => {
+                let Routed {
+                    to,
+                    call: id,
+                    local,
+                    caller,
+                    timeout_ms,
+                    trace_parent,
+                    sooner,
+                } = routed;
+                call.call = Some(id.into());
+                call.caller = caller;
+                call.timeout_ms = Some(timeout_ms);
+                if let Some(local) = local {
+                    call.function = local;
                 }
+                if let Some(parent) = trace_parent {
+                    call.trace.parent = Some(parent);
+                }
+                out.push(Effect::Send {
+                    to,
+                    frame: Frame::Call(call),
+                });
+                if sooner {
+                    out.push(Effect::Sooner);
+                }
+            }
+            Err(error) => {
+                let (reference, function, delivery) = made;
+                self.refuse_call(from, reference, function, &delivery, error, out);
             }
         }
     }
 
-    /// Sends the call to whoever is to run it.
-    fn route(
+    /// Routes a call of a session without rules. The caller of this sends it on.
+    ///
+    /// # Errors
+    /// Why nobody runs it; [`Router::refuse_call`] tells whoever made it.
+    pub fn call(
         &self,
         now: Now,
+        caller: &Caller,
+        call: &CallView<'_>,
+    ) -> Result<Routed, ErrorBody> {
+        self.place(now, caller, call, None)
+    }
+
+    /// Tells whoever made a call that nobody runs it.
+    pub fn refuse_call(
+        &self,
         from: SessionId,
-        mut call: Box<Call>,
-        waiting: Option<CallRef>,
+        reference: Option<CallRef>,
+        function: Arc<str>,
+        delivery: &Delivery,
+        error: ErrorBody,
         out: &mut Effects,
-    ) -> Result<(), ErrorBody> {
+    ) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.call_refused(&error);
+        }
+        let nobody_waits = reference.is_none() || *delivery == Delivery::Void;
+        // Who wants no answer is told of a refusal only, if the call has a name.
+        if let Some(call) = reference.filter(|_| !nobody_waits || error.code == Code::Forbidden) {
+            out.push(Effect::Send {
+                to: from,
+                frame: Frame::Reply {
+                    call,
+                    function: Arc::clone(&function),
+                    outcome: Err(error.clone()),
+                },
+            });
+        }
+        if nobody_waits {
+            out.push(Effect::Event(Event::VoidCallFailed { function, error }));
+        }
+    }
+
+    /// Finds who is to run the call, and records that it does. `asked`: the function that the
+    /// caller named, where a middleware may have taken its place.
+    fn place(
+        &self,
+        now: Now,
+        caller: &Caller,
+        call: &CallView<'_>,
+        asked: Option<&Arc<str>>,
+    ) -> Result<Routed, ErrorBody> {
         if self.calls.len() >= self.limits.calls_in_flight_max {
             return Err(ErrorBody::engine(
                 Code::Overloaded,
                 "too many calls are in flight",
             ));
         }
-        let caller = self.registry.sessions.look(from, |session| {
-            (
-                session.named.then(|| Arc::clone(&session.public_id)),
-                session.timeout_default,
-                Arc::clone(&session.made),
-                session.rules.clone(),
-            )
-        });
-        let Some((caller, timeout_default, made, rules)) = caller else {
-            return Err(ErrorBody::engine(
-                Code::Unavailable,
-                "the calling session is closed",
-            ));
-        };
-        if made.load(Ordering::Relaxed) >= self.limits.calls_per_session_max {
+        let by = &caller.standing;
+        if by.is_closed.load(Ordering::Acquire) {
+            return Err(gone());
+        }
+        if by.made.load(Ordering::Relaxed) >= self.limits.calls_per_session_max {
             return Err(ErrorBody::engine(
                 Code::Overloaded,
                 "this session has too many calls in flight",
             ));
         }
-        let function = Arc::clone(&call.function);
-        if let Some(rules) = rules {
-            self.apply(&rules, from, &mut call)?;
-        }
-        let chosen = self.choose(&mut call)?;
-
+        let chosen = self.choose(call)?;
         let timeout = call
             .timeout_ms
-            .map_or(timeout_default, |ms| Duration::from_millis(ms.into()))
+            .map_or(by.timeout_default, |ms| Duration::from_millis(ms.into()))
             .min(self.limits.timeout_max);
-        let watcher = self.watcher.get();
+        let name = by.named.then(|| Arc::clone(&by.public_id));
+        let recording = self
+            .watcher
+            .get()
+            .and_then(|watcher| watcher.call_started(now, call, name.as_ref()));
+        let (watched, trace_parent) = match recording {
+            Some(recording) => (Some(recording.watched), Some(recording.trace_parent)),
+            None => (None, None),
+        };
+        let is_void = call.delivery == Delivery::Void;
         let in_flight = InFlight {
-            caller: from,
-            reference: waiting,
+            caller: caller.session,
+            reference: call.call.clone().filter(|_| !is_void),
             callee: chosen.session,
-            function,
+            function: asked.map_or(chosen.id, Arc::clone),
             delivery: call.delivery.clone(),
+            started: now,
             deadline: now.after(timeout),
-            load: chosen.load,
-            made,
-            watched: watcher.and_then(|watcher| watcher.call_started(&mut call)),
+            by: Arc::clone(by),
+            on: chosen.standing,
+            watched,
         };
         let (id, sooner) = self.calls.add(in_flight).map_err(not_taken)?;
-        call.call = Some(id.into());
-        call.caller = caller;
-        call.timeout_ms = Some(u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
-        out.push(Effect::Send {
+        Ok(Routed {
             to: chosen.session,
-            frame: Frame::Call(call),
-        });
-        if sooner {
-            out.push(Effect::Sooner);
-        }
-        Ok(())
+            call: id,
+            local: chosen.local,
+            caller: name,
+            timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+            trace_parent,
+            sooner,
+        })
     }
 
     /// Holds the call against the session's rules; the middleware may take its place.
@@ -155,30 +235,51 @@ impl Router {
     }
 
     /// Who runs the call: a session that offers its function, or one that stands in.
-    fn choose(&self, call: &mut Call) -> Result<Chosen, ErrorBody> {
+    fn choose(&self, call: &CallView<'_>) -> Result<Chosen, ErrorBody> {
         let functions = &self.registry.functions;
+        let stand_in = |id: &str| {
+            // The call keeps the name of the function that it was made for.
+            functions.choose(None, id).map(|chosen| Chosen {
+                id: call.function.into(),
+                local: None,
+                ..chosen
+            })
+        };
         if let Delivery::Enqueue(queue) = &call.delivery {
-            return functions.choose(None, stand_in::ENQUEUE).ok_or_else(|| {
+            return stand_in(stand_in::ENQUEUE).ok_or_else(|| {
                 let message = format!("no worker provides the queue `{queue}`");
                 ErrorBody::engine(Code::Unsupported, message).reason("enqueue_error")
             });
         }
-        let mut chosen = functions.choose(call.namespace.as_deref(), &call.function);
+        let namespace = call.namespace.filter(|name| *name != DEFAULT_NAMESPACE);
+        let mut chosen = functions.choose(namespace, call.function);
         if chosen.as_ref().is_some_and(|chosen| chosen.http) {
-            chosen = functions.choose(None, stand_in::HTTP);
+            chosen = stand_in(stand_in::HTTP);
         }
-        let chosen = chosen.ok_or_else(|| {
+        chosen.ok_or_else(|| {
             let message = format!("no worker offers `{}`", call.function);
             ErrorBody::engine(Code::NotFound, message)
-        })?;
-        if let Some(local) = &chosen.local {
-            call.function = Arc::clone(local);
+        })
+    }
+
+    /// Takes a result; says who waits for it, if anybody does.
+    pub fn settle(&self, now: Now, from: SessionId, call: &CallRef) -> Option<Settled> {
+        let id = ours(call)?;
+        let mut call = self.calls.take(id, |call| call.callee == from)?;
+        self.hear_of_end(now, &call, false);
+        if let Some(watched) = call.watched.take() {
+            watched.ended(call.started.until(now), None);
         }
-        Ok(chosen)
+        Some(Settled {
+            to: call.caller,
+            call: call.reference?,
+            function: call.function,
+        })
     }
 
     pub(super) fn on_reply(
         &self,
+        now: Now,
         from: SessionId,
         call: &CallRef,
         outcome: Result<Payload, ErrorBody>,
@@ -187,7 +288,7 @@ impl Router {
         // Late, doubled and foreign replies find nothing.
         let call = ours(call).and_then(|id| self.calls.take(id, |call| call.callee == from));
         if let Some(call) = call {
-            end(call, outcome, out);
+            self.end(now, call, outcome, out);
         }
     }
 
@@ -213,7 +314,13 @@ impl Router {
     }
 
     /// The caller's outbox did not take a chunk.
-    pub(super) fn on_chunk_refused(&self, to: SessionId, call: &CallRef, out: &mut Effects) {
+    pub(super) fn on_chunk_refused(
+        &self,
+        now: Now,
+        to: SessionId,
+        call: &CallRef,
+        out: &mut Effects,
+    ) {
         let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else {
             return;
         };
@@ -229,7 +336,7 @@ impl Router {
             Code::Overloaded,
             "the stream sends more than its caller takes",
         );
-        end(call, Err(error), out);
+        self.end(now, call, Err(error), out);
     }
 
     pub(super) fn on_credit(
@@ -254,7 +361,7 @@ impl Router {
         }
     }
 
-    pub(super) fn on_cancel(&self, from: SessionId, call: &CallRef, out: &mut Effects) {
+    pub(super) fn on_cancel(&self, now: Now, from: SessionId, call: &CallRef, out: &mut Effects) {
         let Some(number) = call.number().filter(|number| *number <= NUMBER_MAX) else {
             return;
         };
@@ -266,7 +373,8 @@ impl Router {
             to: call.callee,
             frame: Frame::Cancel { call: id.into() },
         });
-        end(
+        self.end(
+            now,
             call,
             Err(ErrorBody::caller(
                 Code::Cancelled,
@@ -277,8 +385,9 @@ impl Router {
     }
 
     /// The callee's outbox did not take the call.
-    pub(super) fn on_call_refused(
+    pub fn on_call_refused(
         &self,
+        now: Now,
         to: SessionId,
         call: Option<&CallRef>,
         why: Refusal,
@@ -293,11 +402,13 @@ impl Router {
                 "the worker went away before it got the call",
             ),
         };
-        self.fail_refused(to, call, error, out);
+        self.fail_refused(now, to, call, error, out);
     }
 
-    pub(super) fn fail_refused(
+    /// The call cannot be put into words for its callee.
+    pub fn fail_refused(
         &self,
+        now: Now,
         to: SessionId,
         call: Option<&CallRef>,
         error: ErrorBody,
@@ -307,39 +418,55 @@ impl Router {
             .and_then(ours)
             .and_then(|id| self.calls.take(id, |call| call.callee == to));
         if let Some(call) = call {
-            end(call, Err(error), out);
+            self.end(now, call, Err(error), out);
+        }
+    }
+
+    /// Gives a call that has been taken out its one outcome.
+    pub(super) fn end(
+        &self,
+        now: Now,
+        mut call: InFlight,
+        outcome: Result<Payload, ErrorBody>,
+        out: &mut Effects,
+    ) {
+        self.hear_of_end(now, &call, outcome.is_err());
+        if let Some(watched) = call.watched.take() {
+            watched.ended(call.started.until(now), outcome.as_ref().err());
+        }
+        let function = call.function;
+        match (call.reference, outcome) {
+            (Some(reference), outcome) => {
+                out.push(Effect::Send {
+                    to: call.caller,
+                    frame: Frame::Reply {
+                        call: reference,
+                        function,
+                        outcome,
+                    },
+                });
+            }
+            (None, Err(error)) => {
+                out.push(Effect::Event(Event::VoidCallFailed { function, error }));
+            }
+            (None, Ok(_)) => {}
+        }
+    }
+
+    pub(super) fn hear_of_end(&self, now: Now, call: &InFlight, failed: bool) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.call_ended(&EndedCall {
+                function: &call.function,
+                delivery: &call.delivery,
+                took: call.started.until(now),
+                failed,
+            });
         }
     }
 }
 
-/// Gives a call that has been taken out its one outcome.
-pub(super) fn end(call: InFlight, outcome: Result<Payload, ErrorBody>, out: &mut Effects) {
-    let InFlight {
-        caller,
-        reference,
-        function,
-        watched,
-        ..
-    } = call;
-    if let Some(watched) = watched {
-        watched.ended(outcome.as_ref().err());
-    }
-    match (reference, outcome) {
-        (Some(call), outcome) => {
-            out.push(Effect::Send {
-                to: caller,
-                frame: Frame::Reply {
-                    call,
-                    function,
-                    outcome,
-                },
-            });
-        }
-        (None, Err(error)) => {
-            out.push(Effect::Event(Event::VoidCallFailed { function, error }));
-        }
-        (None, Ok(_)) => {}
-    }
+fn gone() -> ErrorBody {
+    ErrorBody::engine(Code::Unavailable, "the calling session is closed")
 }
 
 fn not_taken(why: NotTaken) -> ErrorBody {

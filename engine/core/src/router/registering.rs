@@ -52,7 +52,7 @@ impl Router {
         let Some(worker) = self
             .registry
             .sessions
-            .look(from, |session| Arc::clone(&session.public_id))
+            .look(from, |session| Arc::clone(&session.standing.public_id))
         else {
             return;
         };
@@ -103,7 +103,7 @@ impl Router {
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
         let mut local = None;
-        if let Some(rules) = &session.rules {
+        if let Some(rules) = &session.standing.rules {
             rules.may_offer()?;
             let id = rules.qualified(&spec.id);
             if id != spec.id {
@@ -126,7 +126,7 @@ impl Router {
             spec: Arc::new(spec),
             local,
             namespace: session.namespace.clone(),
-            load: Arc::clone(&session.load),
+            standing: Arc::clone(&session.standing),
         });
         Ok(id)
     }
@@ -140,7 +140,7 @@ impl Router {
         // Held until the row is in: a session that closes meanwhile finds it then.
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
-        if let Some(rules) = &session.rules {
+        if let Some(rules) = &session.standing.rules {
             rules.may_provide()?;
         }
         let triggers = &self.registry.triggers;
@@ -150,7 +150,7 @@ impl Router {
         bounded(session.trigger_types.len(), max, "trigger types")?;
         session.trigger_types.insert(Arc::clone(&spec.id));
         out.push(Effect::Event(Event::TriggerTypeRegistered {
-            worker: Arc::clone(&session.public_id),
+            worker: Arc::clone(&session.standing.public_id),
             id: Arc::clone(&spec.id),
         }));
         let placed = triggers.provide(from, session.trust, session.namespace.clone(), spec);
@@ -170,7 +170,7 @@ impl Router {
         // As in `provide`.
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
-        if let Some(rules) = &session.rules {
+        if let Some(rules) = &session.standing.rules {
             rules.may_bind(&spec.trigger_type)?;
             spec.function = rules.qualified(&spec.function);
         }
@@ -203,7 +203,7 @@ impl Router {
 
     pub(super) fn on_unregister(&self, from: SessionId, mut ids: Unregister, out: &mut Effects) {
         let Some(from_where) = self.registry.sessions.get_mut(from).map(|mut session| {
-            if let Some(rules) = &session.rules {
+            if let Some(rules) = &session.standing.rules {
                 for id in &mut ids.functions {
                     *id = rules.qualified(id);
                 }
@@ -385,7 +385,7 @@ impl Owner {
     fn of(session: SessionId, row: &Session) -> Self {
         Owner {
             session,
-            worker: Arc::clone(&row.public_id),
+            worker: Arc::clone(&row.standing.public_id),
             namespace: row.namespace.clone(),
         }
     }

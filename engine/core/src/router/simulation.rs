@@ -147,7 +147,7 @@ impl Simulation {
         };
         self.forget(id);
         let mut out = Effects::new();
-        self.router.close(SessionId(id), &mut out);
+        self.router.close(self.world.now, SessionId(id), &mut out);
         self.perform(out)?;
         self.nothing_waits_on(id)
     }
@@ -329,7 +329,7 @@ impl Simulation {
                 Effect::Close { session, .. } => {
                     self.forget(session.0);
                     let mut out = Effects::new();
-                    self.router.close(session, &mut out);
+                    self.router.close(self.world.now, session, &mut out);
                     self.perform(out)?;
                 }
                 Effect::Sooner | Effect::Event(_) => {}
@@ -354,7 +354,8 @@ impl Simulation {
                 None
             };
             let mut out = Effects::new();
-            self.router.refused(to, frame, why, &mut out);
+            self.router
+                .refused(self.world.now, to, frame, why, &mut out);
             if let Some(number) = lost {
                 self.world.waiting.remove(&(to.0, number));
             }
@@ -618,6 +619,7 @@ fn an_error_that_cannot_be_said_ends_the_session_and_not_the_engine() {
     let too_large = || ErrorBody::engine(Code::PayloadTooLarge, "too large");
     let mut out = Effects::new();
     router.unsendable(
+        Now(0),
         SessionId(1),
         reply(Ok(Payload::NULL)),
         too_large(),
@@ -634,7 +636,13 @@ fn an_error_that_cannot_be_said_ends_the_session_and_not_the_engine() {
         }]
     ));
     let mut out = Effects::new();
-    router.unsendable(SessionId(1), reply(Err(too_large())), too_large(), &mut out);
+    router.unsendable(
+        Now(0),
+        SessionId(1),
+        reply(Err(too_large())),
+        too_large(),
+        &mut out,
+    );
     assert!(matches!(&out[..], [Effect::Close { .. }]));
 }
 

@@ -4,17 +4,22 @@
 //! names of messages and codes, ids that are UUIDs, results that are left out when null, the
 //! caller's id written into the payload, identity that arrives as a call.
 
+mod quick;
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
+use super::Draft;
 use crate::{
-    BindTrigger, Call, CallRef, Code, Delivery, Encoding, ErrorBody, Frame, FunctionSpec, Hello,
+    BindTrigger, Call, CallRef, Code, Delivery, ErrorBody, Frame, FunctionSpec, Hello,
     HttpInvocation, Origin, Payload, Register, TriggerSpec, TriggerTypeSpec, Unregister, namespace,
 };
+
+pub use quick::Quick;
 
 /// The call with which an SDK says who it is.
 pub const IDENTIFY: &str = "engine::workers::register";
@@ -177,72 +182,58 @@ impl Codec {
     /// # Errors
     /// `invalid_input` when a payload is not JSON, which this dialect cannot carry.
     pub fn encode(self, frame: &Frame) -> Result<Option<Bytes>, ErrorBody> {
-        match frame {
-            Frame::Call(call) => self.encode_call(call).map(Some),
+        let mut draft = Draft::flat();
+        let said = self.write(frame, &mut draft)?;
+        Ok(said.then(|| draft.into_bytes()))
+    }
+
+    /// Adds `frame` to `out`; false when this dialect has no words for it.
+    ///
+    /// # Errors
+    /// As [`Codec::encode`]; the draft is as it was.
+    pub fn write(self, frame: &Frame, out: &mut Draft) -> Result<bool, ErrorBody> {
+        let message = match frame {
+            Frame::Call(call) => return self.write_call(&call.view(), out).map(|()| true),
             Frame::Reply {
                 call,
                 function,
-                outcome,
-            } => self.encode_reply(call, function, outcome).map(Some),
-            Frame::Welcome(welcome) => Ok(Some(json(&serde_json::json!({
+                outcome: Ok(payload),
+            } => {
+                return self
+                    .write_result(call, function, payload.view(), out)
+                    .map(|()| true);
+            }
+            Frame::Reply {
+                call,
+                function,
+                outcome: Err(error),
+            } => serde_json::json!({
+                "type": "invocationresult", "invocation_id": self.name(call), "function_id": function,
+                "error": write_error(function, error),
+            }),
+            Frame::Welcome(welcome) => serde_json::json!({
                 "type": "workerregistered", "worker_id": welcome.session, "reattach_token": welcome.reattach_token,
-            })))),
-            Frame::BindTrigger(bind) => Ok(Some(json(&bind_message(bind)))),
-            Frame::UnbindTrigger { id, trigger_type } => Ok(Some(json(
-                &serde_json::json!({ "type": "unregistertrigger", "id": id, "trigger_type": trigger_type }),
-            ))),
+            }),
+            Frame::BindTrigger(bind) => bind_message(bind),
+            Frame::UnbindTrigger { id, trigger_type } => {
+                serde_json::json!({ "type": "unregistertrigger", "id": id, "trigger_type": trigger_type })
+            }
             // Success is silent in this dialect, and only the newer SDKs read failures.
             Frame::TriggerBound {
                 id,
                 trigger_type,
                 function,
                 error: Some(error),
-            } => Ok(Some(json(&serde_json::json!({
+            } => serde_json::json!({
                 "type": "triggerregistrationresult", "id": id, "trigger_type": trigger_type, "function_id": function,
                 "error": { "code": refusal_code(error), "message": error.message },
-            })))),
-            Frame::Ping => Ok(Some(Bytes::from_static(br#"{"type":"ping"}"#))),
-            Frame::Pong => Ok(Some(Bytes::from_static(br#"{"type":"pong"}"#))),
-            _ => Ok(None),
-        }
-    }
-
-    fn encode_call(self, call: &Call) -> Result<Bytes, ErrorBody> {
-        let data = checked(&call.payload)?;
-        let stamped = call
-            .caller
-            .as_deref()
-            .map_or(Cow::Borrowed(data), |caller| stamp(data, caller));
-        let message = Invoke {
-            kind: "invokefunction",
-            invocation_id: call.call.as_ref().map(|call| self.name(call)),
-            function_id: &call.function,
-            data: raw(&stamped)?,
-            traceparent: call.trace.parent.as_deref(),
-            baggage: call.trace.baggage.as_deref(),
-            metadata: call.metadata.as_deref().map(raw).transpose()?,
+            }),
+            Frame::Ping => serde_json::json!({ "type": "ping" }),
+            Frame::Pong => serde_json::json!({ "type": "pong" }),
+            _ => return Ok(false),
         };
-        Ok(json(&message))
-    }
-
-    fn encode_reply(
-        self,
-        call: &CallRef,
-        function: &str,
-        outcome: &Result<Payload, ErrorBody>,
-    ) -> Result<Bytes, ErrorBody> {
-        let (result, error) = match outcome {
-            Ok(payload) if payload.is_null() => (None, None),
-            Ok(payload) => (Some(raw(checked(payload)?)?), None),
-            Err(error) => (None, Some(write_error(function, error))),
-        };
-        Ok(json(&Outcome {
-            kind: "invocationresult",
-            invocation_id: self.name(call),
-            function_id: function,
-            result,
-            error,
-        }))
+        serde_json::to_writer(out.text_mut(), &message).expect("a vector takes every value");
+        Ok(true)
     }
 
     /// What a worker of this dialect calls `call`.
@@ -322,34 +313,6 @@ fn required(text: Option<&str>, field: &str) -> Result<Arc<str>, ErrorBody> {
 enum Action {
     Void,
     Enqueue { queue: String },
-}
-
-#[derive(Serialize)]
-struct Invoke<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    invocation_id: Option<String>,
-    function_id: &'a str,
-    data: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    baggage: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct Outcome<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    invocation_id: String,
-    function_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -605,50 +568,8 @@ fn write_error(function: &str, error: &ErrorBody) -> Value {
 /// The part of `bytes` that `value` is, without copying.
 fn slice(bytes: &Bytes, value: Option<&RawValue>) -> Payload {
     value.map_or(Payload::NULL, |value| {
-        Payload::json(bytes.slice_ref(value.get().as_bytes()))
+        Payload::checked_json(bytes.slice_ref(value.get().as_bytes()))
     })
-}
-
-/// The payload's text, once it is known to be JSON: a wrong byte would break the receiver's frame.
-fn checked(payload: &Payload) -> Result<&str, ErrorBody> {
-    if payload.encoding == Encoding::Binary {
-        return Err(ErrorBody::caller(
-            Code::Unsupported,
-            "the worker speaks JSON only; binary payloads cannot reach it",
-        ));
-    }
-    let bad = |why: String| {
-        ErrorBody::caller(
-            Code::InvalidInput,
-            format!("the payload is not JSON: {why}"),
-        )
-    };
-    let text = std::str::from_utf8(payload.text()).map_err(|error| bad(error.to_string()))?;
-    let _: &RawValue = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
-    Ok(text)
-}
-
-fn raw(text: &str) -> Result<&RawValue, ErrorBody> {
-    serde_json::from_str(text.trim()).map_err(|error| {
-        ErrorBody::caller(
-            Code::InvalidInput,
-            format!("the payload is not JSON: {error}"),
-        )
-    })
-}
-
-/// Adds the caller's id to a payload that is an object.
-fn stamp<'a>(data: &'a str, caller: &str) -> Cow<'a, str> {
-    let text = data.trim();
-    let Some(inside) = text
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-    else {
-        return Cow::Borrowed(data);
-    };
-    let comma = if inside.trim().is_empty() { "" } else { "," };
-    let caller = Value::String(caller.to_owned());
-    Cow::Owned(format!("{{{inside}{comma}\"{CALLER_KEY}\":{caller}}}"))
 }
 
 fn register(fill: impl FnOnce(&mut Register) -> Result<(), ErrorBody>) -> Result<Frame, ErrorBody> {
@@ -660,12 +581,6 @@ fn register(fill: impl FnOnce(&mut Register) -> Result<(), ErrorBody>) -> Result
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ErrorBody> {
     serde_json::from_slice(bytes)
         .map_err(|error| invalid(format!("the message cannot be used: {error}")))
-}
-
-fn json<T: Serialize>(message: &T) -> Bytes {
-    serde_json::to_vec(message)
-        .expect("messages have text keys and finite numbers")
-        .into()
 }
 
 fn invalid(message: impl Into<String>) -> ErrorBody {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{
-    iii::{Codec, Decoded},
+    iii::{Codec, Decoded, Quick},
     v2,
 };
 use crate::{Frame, Payload};
@@ -53,7 +53,27 @@ pub fn v2_writes(frame: &Frame) {
 /// When that does not hold.
 pub fn iii_reads(bytes: &Bytes) {
     let codec = Codec::new(MARK);
-    let Ok(Decoded::Frame(frame)) = codec.decode(bytes) else {
+    let decoded = codec.decode(bytes);
+    let quick = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| codec.quick(text, None));
+    match (quick, &decoded) {
+        (None, _) => {}
+        (Some(Quick::Call(quick)), Ok(Decoded::Frame(Frame::Call(call)))) => {
+            assert_eq!(quick.to_call(), **call);
+        }
+        (
+            Some(Quick::Reply {
+                call: name,
+                payload,
+            }),
+            Ok(Decoded::Frame(Frame::Reply { call, outcome, .. })),
+        ) => {
+            assert_eq!((&name, &Ok(payload.to_payload())), (call, outcome));
+        }
+        (Some(quick), decoded) => panic!("{quick:?} is {decoded:?}"),
+    }
+    let Ok(Decoded::Frame(frame)) = decoded else {
         return;
     };
     let written = codec.encode(&frame).expect("what was read can be written");

@@ -16,9 +16,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::Draft;
 use crate::{
-    BindTrigger, Call, CallRef, Code, Delivery, Encoding, ErrorBody, Frame, FunctionSpec, Payload,
-    Register, Rejected, TriggerSpec, TriggerTypeSpec, namespace,
+    BindTrigger, CallRef, CallView, Code, Delivery, Encoding, ErrorBody, Frame, FunctionSpec,
+    PayloadView, Register, Rejected, TriggerSpec, TriggerTypeSpec,
 };
 
 /// Bytes of the fixed header.
@@ -66,75 +67,164 @@ const DELIVERY_MASK: u8 = 0b110;
 /// `invalid_frame` when a part does not fit: a function id, trace or metadata above 64 KiB
 /// together, or a call without a number.
 pub fn encode(frame: &Frame) -> Result<Bytes, ErrorBody> {
+    let mut draft = Draft::flat();
+    write(frame, &mut draft)?;
+    Ok(draft.into_bytes())
+}
+
+/// Adds `frame` to `out` as one binary message.
+///
+/// # Errors
+/// As [`encode`]; the draft is as it was.
+pub fn write(frame: &Frame, out: &mut Draft) -> Result<(), ErrorBody> {
     match frame {
-        Frame::Call(call) => encode_call(call),
+        Frame::Call(call) => return write_call(&call.view(), out),
         Frame::Reply {
             call,
             outcome: Ok(payload),
             ..
-        } => Ok(with_payload(kind::RESULT, number(call)?, payload)),
+        } => return write_result(call, payload.view(), out),
         Frame::Reply {
             call,
             outcome: Err(error),
             ..
-        } => json(kind::ERROR, number(call)?, error),
-        Frame::Chunk { call, payload } => Ok(with_payload(kind::CHUNK, number(call)?, payload)),
-        Frame::Credit { call, chunks } => Ok(message(
-            header(kind::CREDIT, 0, 0, *chunks, number(call)?),
-            &[],
-            &[],
-        )),
-        Frame::Cancel { call } => Ok(message(
-            header(kind::CANCEL, 0, 0, 0, number(call)?),
-            &[],
-            &[],
-        )),
-        Frame::Hello(hello) => json(kind::HELLO, 0, hello),
-        Frame::Welcome(welcome) => json(kind::WELCOME, 0, welcome),
-        Frame::Register(register) => json(kind::REGISTER, register.request, &Offer::of(register)),
-        Frame::Registered { request, rejected } => json(
-            kind::REGISTERED,
-            *request,
-            &Refusals {
-                rejected: rejected.clone(),
-            },
-        ),
-        Frame::Unregister(ids) => json(kind::UNREGISTER, 0, ids),
-        Frame::BindTrigger(bind) => json(kind::BIND_TRIGGER, 0, bind),
-        Frame::UnbindTrigger { id, trigger_type } => json(
-            kind::UNBIND_TRIGGER,
-            0,
-            &Unbind {
+        } => json(kind::ERROR, number(call)?, error, out),
+        Frame::Chunk { call, payload } => {
+            with_payload(kind::CHUNK, number(call)?, payload.view(), out);
+        }
+        Frame::Credit { call, chunks } => {
+            out.put(header(kind::CREDIT, 0, 0, *chunks, number(call)?))
+        }
+        Frame::Cancel { call } => out.put(header(kind::CANCEL, 0, 0, 0, number(call)?)),
+        Frame::Hello(hello) => json(kind::HELLO, 0, hello, out),
+        Frame::Welcome(welcome) => json(kind::WELCOME, 0, welcome, out),
+        Frame::Register(register) => {
+            json(kind::REGISTER, register.request, &Offer::of(register), out);
+        }
+        Frame::Registered { request, rejected } => {
+            let rejected = rejected.clone();
+            json(kind::REGISTERED, *request, &Refusals { rejected }, out);
+        }
+        Frame::Unregister(ids) => json(kind::UNREGISTER, 0, ids, out),
+        Frame::BindTrigger(bind) => json(kind::BIND_TRIGGER, 0, bind, out),
+        Frame::UnbindTrigger { id, trigger_type } => {
+            let unbind = Unbind {
                 id: id.clone(),
                 trigger_type: trigger_type.clone(),
-            },
-        ),
+            };
+            json(kind::UNBIND_TRIGGER, 0, &unbind, out);
+        }
         Frame::TriggerBound {
             id,
             trigger_type,
             function,
             error,
-        } => json(
-            kind::TRIGGER_BOUND,
-            0,
-            &Bound {
+        } => {
+            let bound = Bound {
                 id: id.clone(),
                 trigger_type: trigger_type.clone(),
                 function: function.clone(),
                 error: error.clone(),
-            },
-        ),
-        Frame::Goodbye { reason } => json(
-            kind::GOODBYE,
-            0,
-            &Farewell {
-                reason: reason.clone(),
-            },
-        ),
-        Frame::Fault(error) => json(kind::FAULT, 0, error),
-        Frame::Ping => Ok(message(header(kind::PING, 0, 0, 0, 0), &[], &[])),
-        Frame::Pong => Ok(message(header(kind::PONG, 0, 0, 0, 0), &[], &[])),
+            };
+            json(kind::TRIGGER_BOUND, 0, &bound, out);
+        }
+        Frame::Goodbye { reason } => {
+            let reason = reason.clone();
+            json(kind::GOODBYE, 0, &Farewell { reason }, out);
+        }
+        Frame::Fault(error) => json(kind::FAULT, 0, error, out),
+        Frame::Ping => out.put(header(kind::PING, 0, 0, 0, 0)),
+        Frame::Pong => out.put(header(kind::PONG, 0, 0, 0, 0)),
     }
+    Ok(())
+}
+
+/// A message that needed no copying.
+#[derive(Debug)]
+pub enum Quick<'a> {
+    Call(CallView<'a>),
+    Reply {
+        call: CallRef,
+        payload: PayloadView<'a>,
+    },
+}
+
+/// A message taken apart.
+struct Parts<'a> {
+    kind: u8,
+    flags: u8,
+    aux: u32,
+    id: u64,
+    meta: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn of(message: &'a [u8]) -> Result<Self, ErrorBody> {
+        let Some((head, rest)) = message.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(invalid(format!(
+                "a message has a header of {HEADER_BYTES} bytes, this one has {}",
+                message.len()
+            )));
+        };
+        let meta_len = usize::from(u16::from_le_bytes([head[2], head[3]]));
+        let Some((meta, body)) = rest.split_at_checked(meta_len) else {
+            return Err(invalid(format!(
+                "the header announces {meta_len} bytes of meta, {} follow",
+                rest.len()
+            )));
+        };
+        let parts = Parts {
+            kind: head[0],
+            flags: head[1],
+            aux: u32::from_le_bytes([head[4], head[5], head[6], head[7]]),
+            id: u64::from_le_bytes([
+                head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15],
+            ]),
+            meta,
+            body,
+        };
+        if parts.id == 0 && (kind::RESULT..=kind::CANCEL).contains(&parts.kind) {
+            return Err(invalid("the number of a call is not 0"));
+        }
+        Ok(parts)
+    }
+
+    fn payload(&self, owner: Option<&'a Bytes>) -> PayloadView<'a> {
+        PayloadView {
+            bytes: self.body,
+            owner,
+            encoding: if self.flags & FLAG_BINARY == 0 {
+                Encoding::Json
+            } else {
+                Encoding::Binary
+            },
+            checked: false,
+        }
+    }
+}
+
+/// Reads a call or a result where it lies; `None` for messages of other kinds. `owner`: what
+/// `message` is a part of, when that can be shared.
+///
+/// # Errors
+/// `invalid_frame` that says what is wrong with the message.
+pub fn quick<'a>(
+    message: &'a [u8],
+    owner: Option<&'a Bytes>,
+) -> Result<Option<Quick<'a>>, ErrorBody> {
+    if !matches!(message.first(), Some(&(kind::CALL | kind::RESULT))) {
+        return Ok(None);
+    }
+    let parts = Parts::of(message)?;
+    Ok(Some(if parts.kind == kind::CALL {
+        Quick::Call(read_call(&parts, owner)?)
+    } else {
+        Quick::Reply {
+            call: CallRef::Number(parts.id),
+            payload: parts.payload(owner),
+        }
+    }))
 }
 
 /// Reads one binary message. Payloads are slices of `bytes`, not copies.
@@ -142,40 +232,12 @@ pub fn encode(frame: &Frame) -> Result<Bytes, ErrorBody> {
 /// # Errors
 /// `invalid_frame` that says what is wrong with the message.
 pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
-    let Some((head, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(invalid(format!(
-            "a message has a header of {HEADER_BYTES} bytes, this one has {}",
-            bytes.len()
-        )));
-    };
-    let meta_len = usize::from(u16::from_le_bytes([head[2], head[3]]));
-    let aux = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-    let id = u64::from_le_bytes([
-        head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15],
-    ]);
-    if rest.len() < meta_len {
-        return Err(invalid(format!(
-            "the header announces {meta_len} bytes of meta, {} follow",
-            rest.len()
-        )));
-    }
-    let meta = &rest[..meta_len];
-    let body = bytes.slice(HEADER_BYTES + meta_len..);
-    let flags = head[1];
-    let payload = || Payload {
-        bytes: body.clone(),
-        encoding: if flags & FLAG_BINARY == 0 {
-            Encoding::Json
-        } else {
-            Encoding::Binary
-        },
-    };
-    if id == 0 && (kind::RESULT..=kind::CANCEL).contains(&head[0]) {
-        return Err(invalid("the number of a call is not 0"));
-    }
+    let parts = Parts::of(bytes)?;
+    let payload = || parts.payload(Some(bytes)).to_payload();
+    let (body, aux, id) = (parts.body, parts.aux, parts.id);
     let call = CallRef::Number(id);
-    Ok(match head[0] {
-        kind::CALL => Frame::Call(Box::new(decode_call(id, aux, flags, meta, payload())?)),
+    Ok(match parts.kind {
+        kind::CALL => Frame::Call(Box::new(read_call(&parts, Some(bytes))?.to_call())),
         kind::RESULT => Frame::Reply {
             call,
             function: nothing(),
@@ -184,7 +246,7 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
         kind::ERROR => Frame::Reply {
             call,
             function: nothing(),
-            outcome: Err(parse(&body)?),
+            outcome: Err(parse(body)?),
         },
         kind::CHUNK => Frame::Chunk {
             call,
@@ -192,17 +254,17 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
         },
         kind::CREDIT => Frame::Credit { call, chunks: aux },
         kind::CANCEL => Frame::Cancel { call },
-        kind::HELLO => Frame::Hello(Box::new(parse(&body)?)),
-        kind::WELCOME => Frame::Welcome(Box::new(parse(&body)?)),
-        kind::REGISTER => Frame::Register(Box::new(parse::<Offer>(&body)?.into_register(id))),
+        kind::HELLO => Frame::Hello(Box::new(parse(body)?)),
+        kind::WELCOME => Frame::Welcome(Box::new(parse(body)?)),
+        kind::REGISTER => Frame::Register(Box::new(parse::<Offer>(body)?.into_register(id))),
         kind::REGISTERED => Frame::Registered {
             request: id,
-            rejected: parse::<Refusals>(&body)?.rejected,
+            rejected: parse::<Refusals>(body)?.rejected,
         },
-        kind::UNREGISTER => Frame::Unregister(Box::new(parse(&body)?)),
-        kind::BIND_TRIGGER => Frame::BindTrigger(Box::new(parse::<BindTrigger>(&body)?)),
+        kind::UNREGISTER => Frame::Unregister(Box::new(parse(body)?)),
+        kind::BIND_TRIGGER => Frame::BindTrigger(Box::new(parse::<BindTrigger>(body)?)),
         kind::UNBIND_TRIGGER => {
-            let Unbind { id, trigger_type } = parse(&body)?;
+            let Unbind { id, trigger_type } = parse(body)?;
             Frame::UnbindTrigger { id, trigger_type }
         }
         kind::TRIGGER_BOUND => {
@@ -211,7 +273,7 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
                 trigger_type,
                 function,
                 error,
-            } = parse(&body)?;
+            } = parse(body)?;
             Frame::TriggerBound {
                 id,
                 trigger_type,
@@ -220,9 +282,9 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
             }
         }
         kind::GOODBYE => Frame::Goodbye {
-            reason: parse::<Farewell>(&body)?.reason,
+            reason: parse::<Farewell>(body)?.reason,
         },
-        kind::FAULT => Frame::Fault(parse(&body)?),
+        kind::FAULT => Frame::Fault(parse(body)?),
         kind::PING => Frame::Ping,
         kind::PONG => Frame::Pong,
         other => return Err(invalid(format!("unknown kind of message {other}"))),
@@ -231,12 +293,16 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
 
 // ── Calls ───────────────────────────────────────────────────────────────────────────────────
 
-fn encode_call(call: &Call) -> Result<Bytes, ErrorBody> {
+/// Writes a call.
+///
+/// # Errors
+/// As [`encode`]; the draft is as it was.
+pub fn write_call(call: &CallView<'_>, out: &mut Draft) -> Result<(), ErrorBody> {
     let (delivery, queue) = match &call.delivery {
         Delivery::Reply => (0, None),
         Delivery::Stream => (1, None),
         Delivery::Void => (2, None),
-        Delivery::Enqueue(queue) => (3, Some(queue)),
+        Delivery::Enqueue(queue) => (3, Some(&**queue)),
     };
     let id = match (&call.call, &call.delivery) {
         (Some(reference), _) => number(reference)?,
@@ -244,12 +310,12 @@ fn encode_call(call: &Call) -> Result<Bytes, ErrorBody> {
         (None, _) => return Err(invalid("only a void call may go without a number")),
     };
     let optional = [
-        (tag::TRACEPARENT, call.trace.parent.as_deref()),
-        (tag::BAGGAGE, call.trace.baggage.as_deref()),
-        (tag::CALLER, call.caller.as_deref()),
-        (tag::METADATA, call.metadata.as_deref()),
-        (tag::QUEUE, queue.map(AsRef::as_ref)),
-        (tag::NAMESPACE, call.namespace.as_deref()),
+        (tag::TRACEPARENT, call.trace_parent),
+        (tag::BAGGAGE, call.baggage),
+        (tag::CALLER, call.caller),
+        (tag::METADATA, call.metadata),
+        (tag::QUEUE, queue),
+        (tag::NAMESPACE, call.namespace),
     ];
     let present = || {
         optional
@@ -265,57 +331,66 @@ fn encode_call(call: &Call) -> Result<Bytes, ErrorBody> {
     })?;
     let binary = u8::from(call.payload.encoding == Encoding::Binary) * FLAG_BINARY;
     let flags = binary | (delivery << DELIVERY_SHIFT);
-    let head = header(
-        kind::CALL,
-        flags,
-        meta_len,
-        call.timeout_ms.unwrap_or(0),
-        id,
-    );
-
-    let mut out = Vec::with_capacity(HEADER_BYTES + usize::from(meta_len) + call.payload.len());
-    out.extend_from_slice(&head);
+    let timeout = call.timeout_ms.unwrap_or(0);
+    out.put(header(kind::CALL, flags, meta_len, timeout, id));
     // Each part fits into 16 bits because their sum does.
-    out.extend_from_slice(&(call.function.len() as u16).to_le_bytes());
-    out.extend_from_slice(call.function.as_bytes());
+    out.put((call.function.len() as u16).to_le_bytes());
+    out.put(call.function);
     for (tag, text) in present() {
-        out.push(tag);
-        out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-        out.extend_from_slice(text.as_bytes());
+        out.put([tag]);
+        out.put((text.len() as u16).to_le_bytes());
+        out.put(text);
     }
-    out.extend_from_slice(&call.payload.bytes);
-    Ok(out.into())
+    out.put_payload(call.payload);
+    Ok(())
 }
 
-fn decode_call(
-    id: u64,
-    aux: u32,
-    flags: u8,
-    meta: &[u8],
-    payload: Payload,
-) -> Result<Call, ErrorBody> {
-    let mut rest = meta;
+/// Writes a result.
+///
+/// # Errors
+/// As [`encode`]; the draft is as it was.
+pub fn write_result(
+    call: &CallRef,
+    payload: PayloadView<'_>,
+    out: &mut Draft,
+) -> Result<(), ErrorBody> {
+    with_payload(kind::RESULT, number(call)?, payload, out);
+    Ok(())
+}
+
+fn read_call<'a>(parts: &Parts<'a>, owner: Option<&'a Bytes>) -> Result<CallView<'a>, ErrorBody> {
+    let mut rest = parts.meta;
     let function = take(&mut rest)?;
     if function.is_empty() {
         return Err(invalid("a call names a function"));
     }
-    let mut call = Call::new((id != 0).then_some(CallRef::Number(id)), function, payload);
-    call.timeout_ms = (aux != 0).then_some(aux);
+    let mut call = CallView {
+        call: (parts.id != 0).then_some(CallRef::Number(parts.id)),
+        function,
+        namespace: None,
+        payload: parts.payload(owner),
+        delivery: Delivery::Reply,
+        timeout_ms: (parts.aux != 0).then_some(parts.aux),
+        trace_parent: None,
+        baggage: None,
+        caller: None,
+        metadata: None,
+    };
     let mut queue = None;
     while let Some((tag, after)) = rest.split_first() {
         rest = after;
         let text = take(&mut rest)?;
         match *tag {
-            tag::TRACEPARENT => call.trace.parent = Some(text.into()),
-            tag::BAGGAGE => call.trace.baggage = Some(text.into()),
-            tag::CALLER => call.caller = Some(text.into()),
-            tag::METADATA => call.metadata = Some(text.into()),
+            tag::TRACEPARENT => call.trace_parent = Some(text),
+            tag::BAGGAGE => call.baggage = Some(text),
+            tag::CALLER => call.caller = Some(text),
+            tag::METADATA => call.metadata = Some(text),
             tag::QUEUE => queue = Some(Arc::from(text)),
-            tag::NAMESPACE => call.namespace = namespace(text),
+            tag::NAMESPACE => call.namespace = Some(text),
             _ => {}
         }
     }
-    call.delivery = match (flags & DELIVERY_MASK) >> DELIVERY_SHIFT {
+    call.delivery = match (parts.flags & DELIVERY_MASK) >> DELIVERY_SHIFT {
         0 => Delivery::Reply,
         1 => Delivery::Stream,
         2 => Delivery::Void,
@@ -411,27 +486,19 @@ fn header(kind: u8, flags: u8, meta_len: u16, aux: u32, id: u64) -> [u8; HEADER_
     head
 }
 
-fn message(head: [u8; HEADER_BYTES], meta: &[u8], body: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(HEADER_BYTES + meta.len() + body.len());
-    out.extend_from_slice(&head);
-    out.extend_from_slice(meta);
-    out.extend_from_slice(body);
-    out.into()
-}
-
-fn with_payload(kind: u8, id: u64, payload: &Payload) -> Bytes {
+fn with_payload(kind: u8, id: u64, payload: PayloadView<'_>, out: &mut Draft) {
     let flags = if payload.encoding == Encoding::Binary {
         FLAG_BINARY
     } else {
         0
     };
-    message(header(kind, flags, 0, 0, id), &[], &payload.bytes)
+    out.put(header(kind, flags, 0, 0, id));
+    out.put_payload(payload);
 }
 
-fn json<T: Serialize>(kind: u8, id: u64, value: &T) -> Result<Bytes, ErrorBody> {
-    let body = serde_json::to_vec(value)
-        .map_err(|error| invalid(format!("a frame has no JSON form: {error}")))?;
-    Ok(message(header(kind, 0, 0, 0, id), &[], &body))
+fn json<T: Serialize>(kind: u8, id: u64, value: &T, out: &mut Draft) {
+    out.put(header(kind, 0, 0, 0, id));
+    serde_json::to_writer(out.text_mut(), value).expect("frames have text keys and finite numbers");
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ErrorBody> {

@@ -11,23 +11,20 @@ use std::{
 
 use agentos_protocol::{
     CallRef, Code, ErrorBody, Frame,
-    codec::{MESSAGE_BYTES_MAX, Message},
+    codec::{Draft, MESSAGE_BYTES_MAX},
 };
 use agentos_sdk::{Bus, Error, Link, Payload, Peer, Registrar, Stop, Trace};
 use agentos_wire::{
-    Close, Ended, Hooks, Keepalive, Limits, Outbox, Refusal, Refused, pump, websocket_config,
+    Close, Ended, Hooks, Incoming, Keepalive, Kind, Limits, Outbox, Refusal, Refused, Socket,
+    Stream, pump,
 };
-use futures_util::SinkExt;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{
-        self, Message as WsMessage,
-        client::IntoClientRequest,
-        http::{HeaderValue, header::AUTHORIZATION},
-    },
+use tokio_tungstenite::tungstenite::{
+    self,
+    client::IntoClientRequest,
+    http::{HeaderValue, header::AUTHORIZATION},
 };
 
 use super::words::{News, Words};
@@ -215,10 +212,7 @@ impl Remote {
         self.confirm(register.request);
         self.outbox
             .push_first(self.words.introduction(register, &self.name()));
-        if let Err(error) = self.say_first(&mut socket).await {
-            tracing::warn!(url = self.shown_url(), %error, "the bridge lost its connection");
-            return false;
-        }
+        self.say_first(&mut socket);
         let mut hooks = Session {
             remote: self,
             welcomed: false,
@@ -234,7 +228,7 @@ impl Remote {
     }
 
     /// What no frame says: that an earlier connection is over, and what service this is.
-    async fn say_first(&self, socket: &mut Socket) -> Result<(), tungstenite::Error> {
+    fn say_first(&self, socket: &mut Socket<Stream>) {
         let mut first = Vec::new();
         if let Some((worker, token)) = self.earlier.lock().take() {
             first.push(json!({ "type": "reattach", "previous_worker_id": worker, "reattach_token": token }));
@@ -243,12 +237,11 @@ impl Remote {
             first.push(json!({ "type": "registerservice", "id": id, "name": name }));
         }
         for message in first {
-            socket.send(WsMessage::text(message.to_string())).await?;
+            socket.say_first(&message.to_string());
         }
-        Ok(())
     }
 
-    async fn connect(&self) -> Result<Socket, String> {
+    async fn connect(&self) -> Result<Socket<Stream>, String> {
         let url = self.door.url.as_str();
         let mut request = url
             .into_client_request()
@@ -259,10 +252,9 @@ impl Remote {
             bearer.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
-        let config = Some(websocket_config(MESSAGE_BYTES_MAX));
-        let attempt = connect_async_with_config(request, config, true);
+        let attempt = agentos_wire::connect(request, MESSAGE_BYTES_MAX);
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
-            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Ok(socket)) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(response))) => {
                 Err(format!("the other engine answered {}", response.status()))
             }
@@ -281,8 +273,6 @@ impl Remote {
         self.door.url.split('?').next().unwrap_or_default()
     }
 }
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// The peer's way out.
 struct ToOutbox(Arc<Outbox>);
@@ -313,8 +303,8 @@ struct Session<'a> {
 }
 
 impl Hooks for Session<'_> {
-    fn received(&mut self, message: Message) {
-        match self.remote.words.read(message.bytes()) {
+    fn received(&mut self, message: Incoming<'_>) {
+        match self.remote.words.read(&message.to_bytes()) {
             Ok(News::Frame(frame)) => self.remote.peer.on_frame(frame),
             Ok(News::Welcome { worker, token }) => {
                 self.welcomed = true;
@@ -330,11 +320,15 @@ impl Hooks for Session<'_> {
         }
     }
 
-    fn encode(&mut self, frame: Frame) -> Option<Message> {
-        match self.remote.words.write(&frame) {
-            Ok(text) => text.map(Message::Text),
+    fn encode(&mut self, frame: Frame, out: &mut Draft) -> Option<Kind> {
+        let text = match self.remote.words.write(&frame) {
+            Ok(text) => text,
             Err(error) => self.unsayable(frame, error),
-        }
+        };
+        text.map(|text| {
+            out.put(text);
+            Kind::Text
+        })
     }
 
     fn ended(&mut self, ended: &Ended) {
@@ -343,7 +337,7 @@ impl Hooks for Session<'_> {
             Ended::ByPeer(Some(code)) => format!("the other engine closed it with code {code}"),
             Ended::ByPeer(None) => "the other engine closed it".to_owned(),
             Ended::ByUs(close) => close.reason.to_string(),
-            Ended::TooLarge(why) | Ended::Broken(why) => why.clone(),
+            Ended::TooLarge(why) | Ended::Broken(why) | Ended::Faulty(_, why) => why.clone(),
             Ended::Silent => "no sign of life".to_owned(),
         };
         tracing::warn!(url = self.remote.shown_url(), %why, "the bridge lost its connection");
@@ -360,7 +354,7 @@ impl Hooks for Session<'_> {
 
 impl Session<'_> {
     /// A payload that is not JSON: whoever waits hears of it.
-    fn unsayable(&mut self, frame: Frame, error: ErrorBody) -> Option<Message> {
+    fn unsayable(&mut self, frame: Frame, error: ErrorBody) -> Option<Bytes> {
         match frame {
             Frame::Call(call) => {
                 let function = call.function;
@@ -385,7 +379,7 @@ impl Session<'_> {
                     function,
                     outcome,
                 });
-                text.ok().flatten().map(Message::Text)
+                text.ok().flatten()
             }
             _ => None,
         }

@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use agentos_sdk::Code;
@@ -43,7 +43,6 @@ pub(super) struct Calls {
     sampler: Arc<Sampler>,
     /// Whether spans are made at all.
     traced: bool,
-    started: Instant,
     refused: AtomicU64,
     spawns: AtomicU64,
     deaths: AtomicU64,
@@ -57,7 +56,7 @@ struct Shard {
     error: u64,
     deferred: u64,
     took: Histogram,
-    by_function: HashMap<Arc<str>, FunctionCount>,
+    by_function: HashMap<Arc<str>, FunctionCount, ahash::RandomState>,
     spans: VecDeque<CallSpan>,
     spans_max: usize,
     lost: u64,
@@ -88,7 +87,7 @@ impl Calls {
                 error: 0,
                 deferred: 0,
                 took: Histogram::default(),
-                by_function: HashMap::new(),
+                by_function: HashMap::default(),
                 spans: VecDeque::new(),
                 spans_max: spans_max.div_ceil(SHARDS).clamp(16, 4096),
                 lost: 0,
@@ -100,7 +99,6 @@ impl Calls {
             shards: std::array::from_fn(shard),
             sampler,
             traced,
-            started: Instant::now(),
             refused: AtomicU64::new(0),
             spawns: AtomicU64::new(0),
             deaths: AtomicU64::new(0),

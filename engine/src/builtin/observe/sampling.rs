@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 
 use super::config::{Config, Rule};
 
+/// Traces that the engine begins by itself in a second unless told otherwise: enough to see every call
+/// of a quiet system and a fair share of a busy one, too little to cost anything.
+const TRACES_PER_SECOND: u32 = 100;
+
 pub(super) struct Sampler {
     default: f64,
     rules: Vec<Rule>,
@@ -23,7 +27,16 @@ struct Limit {
 
 impl Sampler {
     pub(super) fn new(config: &Config) -> Self {
-        let sampling = config.sampling.clone().unwrap_or_default();
+        let sampling = config.sampling.clone();
+        // Who says what is to be sampled gets that; else everything is, within reason.
+        let limit = match &sampling {
+            Some(sampling) => sampling
+                .rate_limit
+                .as_ref()
+                .map(|limit| limit.max_traces_per_second),
+            None => Some(TRACES_PER_SECOND),
+        };
+        let sampling = sampling.unwrap_or_default();
         Sampler {
             default: sampling
                 .default
@@ -33,11 +46,18 @@ impl Sampler {
             service: config.service_name.clone(),
             parent_based: sampling.parent_based.unwrap_or(true),
             logs: config.logs_sampling_ratio.clamp(0.0, 1.0),
-            limit: sampling.rate_limit.map(|limit| Limit {
-                per_second: limit.max_traces_per_second,
+            limit: limit.map(|per_second| Limit {
+                per_second,
                 spent: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// Whether no more traces are begun in this second, whatever they are of.
+    pub(super) fn is_spent(&self, second: u64) -> bool {
+        self.limit
+            .as_ref()
+            .is_some_and(|limit| limit.is_spent(second))
     }
 
     /// Decides about a trace that begins with a call of `function`. `draw` is evenly spread.
@@ -83,6 +103,11 @@ impl Sampler {
 }
 
 impl Limit {
+    fn is_spent(&self, second: u64) -> bool {
+        let spent = self.spent.load(Ordering::Relaxed);
+        spent >> 32 == second && spent & 0xffff_ffff >= u64::from(self.per_second)
+    }
+
     fn takes(&self, second: u64) -> bool {
         let now = second << 32;
         let spend = |spent: u64| {

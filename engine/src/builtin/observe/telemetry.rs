@@ -9,7 +9,8 @@ use std::sync::{
 };
 
 use agentos_core::Watcher;
-use agentos_sdk::{Bus, protocol::codec::Message};
+use agentos_sdk::Bus;
+use agentos_wire::{Incoming, Kind};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -75,12 +76,12 @@ pub(super) struct Inlets {
 
 /// The prefix and the JSON of a message that is a telemetry frame: a binary one with one of three
 /// beginnings.
-pub(crate) fn frame(message: &Message) -> Option<([u8; 4], Bytes)> {
-    let Message::Binary(bytes) = message else {
+pub(crate) fn frame(message: &Incoming<'_>) -> Option<([u8; 4], Bytes)> {
+    if message.kind != Kind::Binary {
         return None;
-    };
-    let prefix = *bytes.first_chunk()?;
-    matches!(&prefix, b"OTLP" | b"MTRC" | b"LOGS").then(|| (prefix, bytes.slice(4..)))
+    }
+    let prefix = *message.bytes().first_chunk()?;
+    matches!(&prefix, b"OTLP" | b"MTRC" | b"LOGS").then(|| (prefix, message.to_bytes().slice(4..)))
 }
 
 impl Body {

@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use agentos_core::{Refused, policy::Rules};
 use agentos_protocol::{
-    Code, ErrorBody, Frame, FunctionSpec, Hello, Register, SessionId, codec::Message, namespace,
+    Code, ErrorBody, Frame, FunctionSpec, Hello, Register, SessionId, namespace,
 };
-use agentos_wire::{Close, Outbox};
+use agentos_wire::Close;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::{bus::Bus, session::access::Way};
+use crate::{
+    bus::{Bus, Deliver},
+    session::{JsonWay, access::Way},
+};
 
 const WORKER_CONFLICT: &str = "WORKER_NAMESPACE_CONFLICT";
 const FUNCTION_CONFLICT: &str = "FUNCTION_NAMESPACE_CONFLICT";
@@ -31,7 +34,7 @@ pub(super) struct Words {
     pub(super) way: Way,
     pub(super) bus: Arc<Bus>,
     pub(super) session: SessionId,
-    pub(super) outbox: Arc<Outbox>,
+    pub(super) way_out: Arc<JsonWay>,
     pub(super) rules: Option<Arc<Rules>>,
     /// Where conflicts are rejected: whoever holds it finds out and registers. Frames are delivered
     /// meanwhile, none of which comes back here: only sockets bring words.
@@ -106,8 +109,8 @@ impl Words {
             .details(details);
         tracing::warn!(session = %self.session, %error, "a worker was turned away");
         // A worker that reads nothing is closed all the same.
-        let _ = self.outbox.push(Frame::Fault(error));
-        self.outbox.close(Close {
+        let _ = self.way_out.deliver(Frame::Fault(error));
+        self.way_out.end(Close {
             code: 1008,
             reason: "the name of the worker is taken".into(),
         });
@@ -195,7 +198,7 @@ fn shown(place: Option<&str>) -> &str {
 }
 
 /// The message of the dialect that tells of one of the refusals.
-pub(super) fn rejection(frame: &Frame) -> Option<Message> {
+pub(in crate::session) fn rejection(frame: &Frame) -> Option<String> {
     let Frame::Fault(error) = frame else {
         return None;
     };
@@ -208,7 +211,7 @@ pub(super) fn rejection(frame: &Frame) -> Option<Message> {
     {
         message.extend(details.clone());
     }
-    Some(Message::Text(message.to_string().into()))
+    Some(message.to_string())
 }
 
 fn version(text: &str) -> Option<(u64, u64)> {

@@ -60,7 +60,7 @@ fn reference() -> impl Strategy<Value = CallRef> {
     prop_oneof![
         8 => any::<u64>().prop_map(CallRef::Number),
         1 => any::<u128>().prop_map(|uuid| CallRef::Uuid(uuid::Uuid::from_u128(uuid))),
-        1 => text().prop_map(|text| CallRef::Text(text.into())),
+        1 => text().prop_map(|text| CallRef::Text(format!("c{text}").into())),
     ]
 }
 

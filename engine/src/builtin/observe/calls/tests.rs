@@ -1,4 +1,4 @@
-use agentos_core::Watcher;
+use agentos_core::{EndedCall, Now, Watcher};
 use agentos_sdk::{
     Code, Error, Payload, Trace,
     protocol::{Call, Delivery},
@@ -26,16 +26,32 @@ fn call(function: &str, parent: Option<&str>) -> Call {
 /// What the callee is told, and the span.
 fn run(
     calls: &Arc<Calls>,
-    mut call: Call,
+    call: Call,
     error: Option<&Error>,
 ) -> (Option<String>, Option<CallSpan>) {
-    let watched = Ear(Arc::clone(calls)).call_started(&mut call).unwrap();
-    watched.ended(error);
-    assert_eq!(call.trace.baggage.as_deref(), Some("user=ada"));
+    let ear = Ear(Arc::clone(calls));
+    let took = Duration::from_millis(1);
+    let told = ear
+        .call_started(Now(0), &call.view(), None)
+        .map(|recording| {
+            recording.watched.ended(took, error);
+            recording.trace_parent
+        });
+    ear.call_ended(&ended(&call, error.is_some()));
+    let told = told.or(call.trace.parent);
     (
-        call.trace.parent.map(|parent| parent.to_string()),
+        told.map(|parent| parent.to_string()),
         calls.take_spans().pop(),
     )
+}
+
+fn ended(call: &Call, failed: bool) -> EndedCall<'_> {
+    EndedCall {
+        function: &call.function,
+        delivery: &call.delivery,
+        took: Duration::from_millis(1),
+        failed,
+    }
 }
 
 #[test]
@@ -105,7 +121,9 @@ fn every_outcome_is_counted_once() {
     run(&calls, void, None);
     let ear = Ear(Arc::clone(&calls));
     // Its caller goes away.
-    drop(ear.call_started(&mut call("f", None)));
+    let gone = call("f", None);
+    drop(ear.call_started(Now(0), &gone.view(), None));
+    ear.call_ended(&ended(&gone, true));
     ear.call_refused(&error);
     ear.worker_connected();
     ear.worker_connected();
@@ -127,9 +145,9 @@ fn spans_and_names_are_bounded() {
     let calls = Calls::new(Arc::new(Sampler::new(&Config::default())), true, 1);
     for at in 0..FUNCTIONS_MAX + 10 {
         let ear = Ear(Arc::clone(&calls));
-        ear.call_started(&mut call(&format!("f{at}"), None))
-            .unwrap()
-            .ended(None);
+        let call = call(&format!("f{at}"), None);
+        drop(ear.call_started(Now(0), &call.view(), None));
+        ear.call_ended(&ended(&call, false));
     }
     assert_eq!(calls.by_function().len(), FUNCTIONS_MAX + 1);
     assert_eq!(calls.by_function()[OTHER].calls, 10);

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use agentos_core::{Watched, Watcher};
+use agentos_core::{EndedCall, Now, Recording, Watched, Watcher};
 use agentos_sdk::{
     Code, Error,
-    protocol::{Call, Delivery},
+    protocol::{CallView, Delivery},
 };
 
 use parking_lot::Mutex;
@@ -19,27 +19,41 @@ use super::{CallSpan, Calls, Place, Shard, SpanId, shard};
 pub(in super::super) struct Ear(pub(in super::super) Arc<Calls>);
 
 impl Watcher for Ear {
-    fn call_started(&self, call: &mut Call) -> Option<Box<dyn Watched>> {
+    fn call_started(
+        &self,
+        now: Now,
+        call: &CallView<'_>,
+        caller: Option<&Arc<str>>,
+    ) -> Option<Recording> {
         let calls = &self.0;
+        let (place, parent) = calls.begin(now.0 / 1_000_000, call)?;
         let queue = match &call.delivery {
             Delivery::Enqueue(queue) => Some(Arc::clone(queue)),
             _ => None,
         };
-        let span = calls.begin(call).map(|(place, parent)| Begun {
-            place,
-            parent,
-            caller: call.caller.clone(),
-        });
-        Some(Box::new(Watch {
-            shard: Arc::clone(&calls.shards[shard()]),
-            function: Arc::clone(&call.function),
-            deferred: queue.is_some() || call.delivery == Delivery::Void,
-            queue,
-            span,
-            started: Instant::now(),
-            ended: false,
-            error: None,
-        }))
+        Some(Recording {
+            trace_parent: place.header(),
+            watched: Box::new(Watch {
+                shard: Arc::clone(&calls.shards[shard()]),
+                span: Some(CallSpan {
+                    place,
+                    parent,
+                    function: call.function.into(),
+                    queue,
+                    caller: caller.cloned(),
+                    ended_ns: 0,
+                    took: Duration::ZERO,
+                    error: None,
+                }),
+                started: Instant::now(),
+            }),
+        })
+    }
+
+    fn call_ended(&self, call: &EndedCall<'_>) {
+        let is_deferred = matches!(call.delivery, Delivery::Void | Delivery::Enqueue(_));
+        let mut shard = self.0.shards[shard()].lock();
+        shard.count(call.function, call.took, call.failed, is_deferred);
     }
 
     fn call_refused(&self, _: &Error) {
@@ -58,108 +72,79 @@ impl Watcher for Ear {
 impl Calls {
     /// Where the call's span will be, if it gets one; the callee is told of it, so that its own
     /// spans become children.
-    fn begin(&self, call: &mut Call) -> Option<(Place, Option<SpanId>)> {
+    fn begin(&self, second: u64, call: &CallView<'_>) -> Option<(Place, Option<SpanId>)> {
         // The engine's own functions are left out: who reads traces would bury them under
         // reading, and a log record's span is the caller's, not one in between.
         if !self.traced || call.function.starts_with("engine::") {
             return None;
         }
-        let (place, parent) = match &call.trace.parent {
+        match call.trace_parent {
             Some(header) => {
                 // One that cannot be read is passed on as it is.
                 let parent = Place::parse(header)?;
                 let sampled = if self.sampler.parent_based {
                     parent.sampled
                 } else {
-                    self.draws(&call.function, parent.trace.spread())
+                    self.sampler
+                        .takes(call.function, parent.trace.spread(), second)
                 };
                 let place = Place {
                     span: SpanId::random(),
                     ..parent
                 };
-                sampled.then_some((place, Some(parent.span)))?
+                sampled.then_some((place, Some(parent.span)))
             }
+            None if self.sampler.is_spent(second) => None,
             None => {
                 let place = Place::random(true);
-                self.draws(&call.function, place.trace.spread())
-                    .then_some((place, None))?
+                self.sampler
+                    .takes(call.function, place.trace.spread(), second)
+                    .then_some((place, None))
             }
-        };
-        call.trace.parent = Some(place.header());
-        Some((place, parent))
-    }
-
-    fn draws(&self, function: &str, draw: u64) -> bool {
-        self.sampler
-            .takes(function, draw, self.started.elapsed().as_secs())
+        }
     }
 }
 
-/// A call in flight. It is over when this is dropped.
+/// A call that is recorded. It is over when this is dropped: without a word, its caller went away.
 struct Watch {
     shard: Arc<Mutex<Shard>>,
-    function: Arc<str>,
-    queue: Option<Arc<str>>,
-    /// Nobody waits for the outcome.
-    deferred: bool,
-    span: Option<Begun>,
+    span: Option<CallSpan>,
     started: Instant,
-    ended: bool,
-    error: Option<(Code, Box<str>)>,
-}
-
-struct Begun {
-    place: Place,
-    parent: Option<SpanId>,
-    caller: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let function = self.span.as_ref().map(|span| &span.function);
         f.debug_struct("Watch")
-            .field("function", &self.function)
+            .field("function", &function)
             .finish_non_exhaustive()
     }
 }
 
+impl Watch {
+    fn keep(&mut self, took: Duration, error: Option<(Code, Box<str>)>) {
+        if let Some(span) = self.span.take() {
+            self.shard.lock().keep(CallSpan {
+                ended_ns: wall_clock_ns(),
+                took,
+                error,
+                ..span
+            });
+        }
+    }
+}
+
 impl Watched for Watch {
-    fn ended(mut self: Box<Self>, error: Option<&Error>) {
-        self.ended = true;
-        // Text for a span only.
-        let message = |error: &Error| {
-            let message = if self.span.is_some() {
-                error.message.as_str()
-            } else {
-                ""
-            };
-            (error.code, message.into())
-        };
-        self.error = error.map(message);
+    fn ended(mut self: Box<Self>, took: Duration, error: Option<&Error>) {
+        let error = error.map(|error| (error.code, error.message.as_str().into()));
+        self.keep(took, error);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let took = self.started.elapsed();
-        if !self.ended {
-            self.error = Some((Code::Cancelled, "the caller went away".into()));
-        }
-        let failed = self.error.is_some();
-        let span = self.span.take().map(|begun| CallSpan {
-            place: begun.place,
-            parent: begun.parent,
-            function: Arc::clone(&self.function),
-            queue: self.queue.take(),
-            caller: begun.caller,
-            ended_ns: wall_clock_ns(),
-            took,
-            error: self.error.take(),
-        });
-        let mut shard = self.shard.lock();
-        shard.count(&self.function, took, failed, self.deferred);
-        if let Some(span) = span {
-            shard.keep(span);
-        }
+        let went = (Code::Cancelled, "the caller went away".into());
+        self.keep(self.started.elapsed(), Some(went));
     }
 }
 
