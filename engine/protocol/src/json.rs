@@ -129,35 +129,54 @@ fn skip_string(text: &[u8], at: usize) -> Option<usize> {
 /// The first quote, backslash or control character at or after `at`.
 #[inline]
 fn plain_until(text: &[u8], mut at: usize) -> usize {
+    // Most texts end soon; those that do not are long.
+    let mut long_from = at + 4 * size_of::<u64>();
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        if let Some(stop) = first_stop(*word) {
+            return at + stop;
+        }
+        at += size_of::<u64>();
+        if at >= long_from {
+            at = plain_pieces(text, at);
+            long_from = usize::MAX;
+        }
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    let stop = rest.iter().position(|byte| is_stop(*byte));
+    stop.map_or(text.len(), |stop| at + stop)
+}
+
+fn is_stop(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+/// The first of eight bytes that is a quote, a backslash or a control character: "is any byte zero"
+/// after making the wanted ones zero, and "is any byte less than n" (Bit Twiddling Hacks,
+/// "Determine if a word has a zero byte", "… less than n").
+fn first_stop(bytes: [u8; 8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    // Long texts by the piece: a loop without branches becomes vector instructions.
-    while let Some(piece) = text.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
-        let stops = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        if piece.iter().map(|byte| u8::from(stops(byte))).max() == Some(1) {
-            break;
-        }
-        at += 64;
-    }
-    // Eight bytes at a time: "is any byte zero" after making the wanted ones zero, "is any byte less
-    // than n" (Bit Twiddling Hacks, "Determine if a word has a zero byte", "… less than n").
+    let word = u64::from_le_bytes(bytes);
     let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*word);
-        let found = has_zero(word ^ (ONES * u64::from(b'"')))
-            | has_zero(word ^ (ONES * u64::from(b'\\')))
-            | (word.wrapping_sub(ONES * 0x20) & !word & HIGH);
-        if found != 0 {
-            // Bytes above the lowest hit may be false hits; the lowest never is.
-            return at + found.trailing_zeros() as usize / 8;
+    let found = has_zero(word ^ (ONES * u64::from(b'"')))
+        | has_zero(word ^ (ONES * u64::from(b'\\')))
+        | (word.wrapping_sub(ONES * 0x20) & !word & HIGH);
+    // Bytes above the lowest hit may be false hits; the lowest never is.
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+}
+
+/// Over whole pieces without any of them. The loop has no branches, so that it becomes vector
+/// instructions.
+fn plain_pieces(text: &[u8], mut at: usize) -> usize {
+    while let Some(piece) = text.get(at..).and_then(|rest| rest.first_chunk::<64>()) {
+        let mut stops = 0;
+        for byte in piece {
+            stops |= u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20);
         }
-        at += 8;
-    }
-    while let Some(byte) = text.get(at) {
-        if matches!(byte, b'"' | b'\\' | 0..0x20) {
+        if stops != 0 {
             break;
         }
-        at += 1;
+        at += piece.len();
     }
     at
 }
