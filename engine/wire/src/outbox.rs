@@ -351,6 +351,11 @@ impl Outbox {
         *self.sending.lock() = Sending::new(direct, said);
     }
 
+    /// The connection is over: lets go of its socket, so that it closes when its task does.
+    pub(crate) fn disconnect(&self) {
+        *self.sending.lock() = Sending::default();
+    }
+
     pub(crate) fn sending(&self) -> MutexGuard<'_, Sending> {
         self.sending.lock()
     }

@@ -134,6 +134,7 @@ where
     // On the heap: every session would carry its buffer along for its whole life.
     let goodbye = Box::pin(finish_session(&mut stream, &outbox, role, &ended));
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    outbox.disconnect();
     ended
 }
 

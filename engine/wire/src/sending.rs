@@ -18,6 +18,10 @@ use crate::Outbox;
 /// occur with many large payloads at once.
 const SLICES_MAX: usize = 32;
 
+/// Writes that a task does for another session before it leaves the rest to that session's own: others
+/// may go on filling its outbox meanwhile.
+const FLUSHES_MAX: usize = 4;
+
 /// Memory that the buffer keeps between two bursts.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -82,7 +86,7 @@ impl Sending {
         let Some(direct) = self.direct.clone().filter(|_| !self.is_blocked) else {
             return false;
         };
-        loop {
+        for _ in 0..FLUSHES_MAX {
             if self.is_done() {
                 self.rest();
                 outbox.take_messages(&mut self.draft);
@@ -103,6 +107,7 @@ impl Sending {
                 Ok(_) | Err(_) => return false,
             }
         }
+        false
     }
 
     fn rest(&mut self) {
