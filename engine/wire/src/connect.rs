@@ -67,7 +67,10 @@ async fn secured(tcp: TcpStream, host: String, is_secure: bool) -> io::Result<St
 }
 
 #[cfg(not(feature = "tls"))]
-#[expect(clippy::unused_async, reason = "with TLS there is something to wait for")]
+#[expect(
+    clippy::unused_async,
+    reason = "with TLS there is something to wait for"
+)]
 async fn secured(tcp: TcpStream, _: String, is_secure: bool) -> io::Result<Stream> {
     if is_secure {
         return Err(io::Error::other("`wss` is not built in; use `ws`"));

@@ -109,6 +109,20 @@ fn without_a_parent_the_ratio_decides_and_with_one_too_when_so_configured() {
 }
 
 #[test]
+fn of_traces_that_nobody_asked_for_so_many_a_second_are_recorded() {
+    let calls = calls(&Config::default());
+    let ear = Ear(Arc::clone(&calls));
+    let recorded = |second: u64, parent: Option<&str>| {
+        let call = call("f", parent);
+        ear.call_started(Now(second * 1_000_000), &call.view(), None)
+            .is_some()
+    };
+    assert_eq!((0..1000).filter(|_| recorded(7, None)).count(), 100);
+    assert!(recorded(7, Some(PARENT)), "whoever asks gets it");
+    assert_eq!((0..1000).filter(|_| recorded(8, None)).count(), 100);
+}
+
+#[test]
 fn every_outcome_is_counted_once() {
     let calls = calls(&Config::default());
     let error = Error::worker(Code::Failed, "no");
@@ -142,7 +156,15 @@ fn every_outcome_is_counted_once() {
 
 #[test]
 fn spans_and_names_are_bounded() {
-    let calls = Calls::new(Arc::new(Sampler::new(&Config::default())), true, 1);
+    // Whoever says what is to be sampled gets all of it, not so many a second.
+    let all = Config {
+        sampling: Some(Sampling {
+            default: Some(1.0),
+            ..Sampling::default()
+        }),
+        ..Config::default()
+    };
+    let calls = Calls::new(Arc::new(Sampler::new(&all)), true, 1);
     for at in 0..FUNCTIONS_MAX + 10 {
         let ear = Ear(Arc::clone(&calls));
         let call = call(&format!("f{at}"), None);
