@@ -2,6 +2,12 @@
 //!
 //! Tool names are those the model sees (`file__read`); [`crate::tools`] maps them to function ids.
 
+mod forward;
+mod routing;
+mod usage;
+
+pub use self::{forward::*, routing::*, usage::*};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -18,6 +24,8 @@ pub const PROVIDERS: &str = "llm::providers";
 pub const SCRIPT_RELEASE: &str = "llm::script::release";
 /// What the scripted models were asked in this run: [`ListRequest`] to [`ScriptRecords`].
 pub const SCRIPT_REQUESTS: &str = "llm::script::requests";
+/// Field of an assistant's message that holds what its provider wants back.
+pub const REASONING_DETAILS: &str = "reasoning_details";
 /// Starts all scripts again from their first turn: [`ListRequest`] to `null`.
 pub const SCRIPT_RESET: &str = "llm::script::reset";
 
@@ -25,9 +33,19 @@ pub const SCRIPT_RESET: &str = "llm::script::reset";
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CompleteRequest {
-    /// `provider/model`, or a model that one provider lists; empty for the default model.
+    /// `provider/model`, a model that one provider lists, an alias, or [`AUTO`]; empty for the
+    /// default model.
     #[serde(default)]
     pub model: String,
+    /// Models asked in order, should the first not begin to answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// Who is charged.
+    #[serde(default, skip_serializing_if = "Account::is_empty")]
+    pub account: Account,
+    /// `false`: not from the cache of answers, where the settings have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<bool>,
     /// Asks this provider whatever the model is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
@@ -86,6 +104,12 @@ pub enum Event {
     /// A piece of the model's thinking.
     Reasoning {
         text: String,
+    },
+    /// Something that the provider wants back with the next request: a signed or sealed thought.
+    /// An item of `reasoning_details` in the shape that OpenRouter has made common: `type`,
+    /// `format`, and `text`, `signature` or `data`; `id` where it belongs to a tool call.
+    ReasoningDetail {
+        detail: Value,
     },
     /// The model begins a tool call; `index` counts the calls from 0.
     ToolCallStart {
@@ -197,6 +221,15 @@ pub struct Completion {
     pub provider: String,
     #[serde(default)]
     pub usage: Usage,
+    /// At the catalogue's price; absent when usage or price is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// See [`Event::ReasoningDetail`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasoning_details: Vec<Value>,
+    /// From the cache of answers: nothing was consumed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 impl Completion {
@@ -209,6 +242,7 @@ impl Completion {
             }
             Event::Text { text } => self.content.push_str(text),
             Event::Reasoning { text } => self.reasoning.get_or_insert_default().push_str(text),
+            Event::ReasoningDetail { detail } => self.reasoning_details.push(detail.clone()),
             Event::ToolCallStart { id, name, .. } => {
                 self.tool_calls.push(ToolCall {
                     id: id.clone(),
@@ -228,10 +262,15 @@ impl Completion {
 
     /// The completion as the next message of its conversation.
     pub fn message(&self) -> Message {
-        Message::assistant(
+        let mut message = Message::assistant(
             self.content.clone(),
             self.tool_calls.iter().map(Into::into).collect(),
-        )
+        );
+        if !self.reasoning_details.is_empty() {
+            let details = self.reasoning_details.clone().into();
+            message.extra.insert(REASONING_DETAILS.to_owned(), details);
+        }
+        message
     }
 }
 
@@ -241,14 +280,14 @@ impl Completion {
 pub struct ListRequest {}
 
 /// All models that can be asked by name.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Models {
     pub models: Vec<Model>,
 }
 
 /// One model.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
     /// `provider/model`, always understood.
@@ -258,6 +297,36 @@ pub struct Model {
     /// Used when a request names no model.
     #[serde(default)]
     pub default: bool,
+    /// Other names that it answers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// What the catalogue knows of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<ModelFacts>,
+}
+
+/// What the catalogue says of a model. Absent is not known, never zero.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelFacts {
+    /// Tokens of question and answer together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u64>,
+    /// Longest answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// US dollars for a million tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_usd_per_mtok: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_usd_per_mtok: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cached_input_usd_per_mtok: Option<f64>,
+    /// Up to which requests `auto` gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// `tools`, `vision`, `json`, `reasoning`.
+    pub capabilities: Vec<String>,
 }
 
 /// All providers.
@@ -272,12 +341,45 @@ pub struct Providers {
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
     pub name: String,
-    /// `openai`, `anthropic`, `scripted` or `offline`.
+    /// `openai`, `responses`, `anthropic`, `gemini`, `bedrock`, `ollama`, `cohere`, `scripted` or
+    /// `offline`.
     pub family: String,
     /// Base URL, or the script's file; empty for `offline`.
     pub base: String,
     /// Whether it can be asked: it has a key, or needs none.
     pub configured: bool,
+    /// How it has been lately.
+    #[serde(default)]
+    pub health: Health,
+}
+
+/// How a provider has been lately.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Health {
+    pub breaker: Breaker,
+    /// Milliseconds until an open breaker lets one request through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Until the first byte, smoothed; absent before the first answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+    pub keys: u32,
+    /// Of the keys, those that are left alone for a while.
+    pub keys_cooling: u32,
+}
+
+/// Whether a provider is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Breaker {
+    /// It is.
+    #[default]
+    Closed,
+    /// It failed too often and is not, for a while.
+    Open,
+    /// One request is let through to see how it is.
+    HalfOpen,
 }
 
 /// See [`SCRIPT_RELEASE`].

@@ -232,6 +232,7 @@ impl Route {
             model: model.to_owned(),
             provider: self.name.clone(),
             default,
+            ..llm::Model::default()
         }
     }
 
@@ -241,6 +242,7 @@ impl Route {
             family: self.family.as_str().to_owned(),
             base: self.base.clone(),
             configured: self.provider.is_some(),
+            ..llm::Provider::default()
         }
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn says(text: &str, calls: &[ToolCall]) -> Completion {
         usage: Usage::new(3, 2),
         model: "scripted".into(),
         provider: "test".into(),
-        reasoning: None,
+        ..Completion::default()
     }
 }
 

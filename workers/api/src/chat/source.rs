@@ -67,7 +67,9 @@ impl Source for FromModel {
                 frame.model = model;
                 return None;
             }
-            llm::Event::Usage(_) | llm::Event::Finish { .. } => return None,
+            llm::Event::Usage(_)
+            | llm::Event::Finish { .. }
+            | llm::Event::ReasoningDetail { .. } => return None,
             llm::Event::Text { text } => Piece::Text(text),
             llm::Event::Reasoning { text } => Piece::Reasoning(text),
             llm::Event::ToolCallStart { index, id, name } => {
