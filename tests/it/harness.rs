@@ -231,7 +231,7 @@ impl Engine {
         bail!("the engine did not end:\n{}", self.log())
     }
 
-    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id())?;
         let pid = rustix::process::Pid::from_raw(pid).context("a process has a number")?;
         Ok(rustix::process::kill_process(pid, signal)?)

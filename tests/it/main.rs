@@ -9,6 +9,7 @@ mod channels;
 mod chat;
 mod clients;
 mod config;
+mod crash;
 mod cron;
 mod durable;
 mod harness;

@@ -1,0 +1,50 @@
+//! The crash loops, whole: `tests/it/crash.rs` has them, and CI plays a few rounds.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::count::Count;
+use crate::stage::{root, step};
+
+pub(crate) fn run(given: &[&str]) -> Result<()> {
+    let mut test = "crash::whole";
+    let mut asked = Vec::new();
+    let mut words = given.iter();
+    while let Some(word) = words.next() {
+        let variable = match *word {
+            "--power-cut" => {
+                test = "crash::power_cut";
+                continue;
+            }
+            "--rounds" => "AGENTOS_CRASH_ROUNDS",
+            "--seed" => "AGENTOS_CRASH_SEED",
+            other => bail!("crash does not know {other}; see `cargo xtask help`"),
+        };
+        let value = words
+            .next()
+            .with_context(|| format!("{word} wants a value"))?;
+        asked.push((variable, *value));
+    }
+    if std::env::var_os("AGENTOS_BIN").is_none() {
+        step(".", "cargo build --release --package agentos").run(&mut Count::default())?;
+    }
+    let status = Command::new("cargo")
+        .args(["test", "--release", "--quiet", "--package", "agentos-tests"])
+        .args([
+            "--test",
+            "it",
+            "--",
+            test,
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
+        .envs(asked)
+        .current_dir(root())
+        .status()?;
+    if !status.success() {
+        bail!("the crash loop ended with {status}");
+    }
+    Ok(())
+}
