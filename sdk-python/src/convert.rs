@@ -1,12 +1,11 @@
 //! Events, payloads and errors as Python values, and back.
 //!
-//! Payloads cross as bytes, errors and registrations as JSON text, and an event as a flat tuple
-//! that begins with its kind: what Python can take apart fastest.
+//! Payloads come as the values that their JSON says, go as bytes, errors and registrations as JSON
+//! text, and an event as a flat tuple that begins with its kind: what Python can take apart fastest.
 
 use agentos_sdk::{
-    Error, FunctionSpec, Payload, TriggerSpec,
+    Encoding, Error, FunctionSpec, Payload, TriggerSpec,
     mailbox::{Event, State},
-    protocol,
 };
 use pyo3::{
     exceptions::PyValueError,
@@ -15,17 +14,23 @@ use pyo3::{
 };
 use serde::Deserialize;
 
-use crate::Refusal;
+use crate::{Refusal, json};
 
 const CALL: u8 = 0;
 const CANCEL: u8 = 1;
 const CREDIT: u8 = 2;
 const CHUNK: u8 = 3;
 const DONE: u8 = 4;
-const REGISTERED: u8 = 5;
-const STATE: u8 = 6;
+const FAILED: u8 = 5;
+const REGISTERED: u8 = 6;
+const STATE: u8 = 7;
 
-/// Names the kinds of events, and the window of a stream, in the module.
+/// How a payload stands in an event: as bytes that are JSON text or that are not, or read already.
+const JSON: u8 = 0;
+const BINARY: u8 = 1;
+const VALUE: u8 = 2;
+
+/// Names the kinds of events, the forms of payloads, and the window of a stream, in the module.
 pub(crate) fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let kinds = [
         ("CALL", CALL),
@@ -33,8 +38,12 @@ pub(crate) fn add_kinds(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ("CREDIT", CREDIT),
         ("CHUNK", CHUNK),
         ("DONE", DONE),
+        ("FAILED", FAILED),
         ("REGISTERED", REGISTERED),
         ("STATE", STATE),
+        ("FORM_JSON", JSON),
+        ("FORM_BINARY", BINARY),
+        ("FORM_VALUE", VALUE),
     ];
     for (name, kind) in kinds {
         module.add(name, kind)?;
@@ -49,22 +58,6 @@ pub(crate) struct Registration {
     pub(crate) triggers: Vec<TriggerSpec>,
 }
 
-/// `reply`, `stream` or `void`.
-pub(crate) struct Delivery(pub(crate) protocol::Delivery);
-
-impl<'py> FromPyObject<'_, 'py> for Delivery {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        match value.extract::<&str>()? {
-            "reply" => Ok(Delivery(protocol::Delivery::Reply)),
-            "stream" => Ok(Delivery(protocol::Delivery::Stream)),
-            "void" => Ok(Delivery(protocol::Delivery::Void)),
-            other => Err(PyValueError::new_err(format!("no such delivery: {other}"))),
-        }
-    }
-}
-
 pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
     match event {
         Event::Call {
@@ -77,14 +70,14 @@ pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>
             trace,
             metadata,
         } => {
-            let (data, binary) = body(py, &payload);
+            let (data, form) = body(py, &payload);
             let trace = (trace.parent.as_deref(), trace.baggage.as_deref());
             (
                 CALL,
                 id,
                 &*function,
                 data,
-                binary,
+                form,
                 stream,
                 timeout_ms,
                 caller.as_deref(),
@@ -96,20 +89,20 @@ pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>
         Event::Cancel { id } => (CANCEL, id).into_pyobject(py),
         Event::Credit { id } => (CREDIT, id).into_pyobject(py),
         Event::Chunk { id, payload } => {
-            let (data, binary) = body(py, &payload);
-            (CHUNK, id, data, binary).into_pyobject(py)
+            let (data, form) = body(py, &payload);
+            (CHUNK, id, data, form).into_pyobject(py)
         }
         Event::Done {
             id,
             outcome: Ok(payload),
         } => {
-            let (data, binary) = body(py, &payload);
-            (DONE, id, data, binary, None::<&str>).into_pyobject(py)
+            let (data, form) = body(py, &payload);
+            (DONE, id, data, form).into_pyobject(py)
         }
         Event::Done {
             id,
             outcome: Err(error),
-        } => (DONE, id, PyBytes::new(py, b""), false, text(&error)).into_pyobject(py),
+        } => (FAILED, id, text(&error)).into_pyobject(py),
         Event::Registered { id, rejected } => {
             let rejected: Vec<_> = rejected
                 .iter()
@@ -121,11 +114,16 @@ pub(crate) fn event(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>
     }
 }
 
-fn body<'py>(py: Python<'py>, payload: &Payload) -> (Bound<'py, PyBytes>, bool) {
-    (
-        PyBytes::new(py, &payload.bytes),
-        payload.encoding == agentos_sdk::Encoding::Binary,
-    )
+/// The payload and its form.
+fn body<'py>(py: Python<'py>, payload: &Payload) -> (Bound<'py, PyAny>, u8) {
+    let form = match payload.encoding {
+        Encoding::Binary => BINARY,
+        Encoding::Json => match json::loads(py, payload.text()) {
+            Some(value) => return (value, VALUE),
+            None => JSON,
+        },
+    };
+    (PyBytes::new(py, &payload.bytes).into_any(), form)
 }
 
 pub(crate) fn payload(data: &[u8], binary: bool) -> Payload {

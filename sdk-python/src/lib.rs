@@ -1,6 +1,6 @@
 //! The native half of the Python package `agentos`: the mailbox of the Rust SDK, converted.
 //!
-//! Python asks for events and hands back results. No Python runs on our threads and none of them
+//! Python asks for events and hands back orders, many at a time. No Python runs on our threads and none of them
 //! takes the GIL: they write a byte to a socket that Python's event loop watches.
 
 use std::{
@@ -8,19 +8,18 @@ use std::{
     os::{fd::AsRawFd, unix::net::UnixStream},
 };
 
-use agentos_sdk::{
-    Options, Trace,
-    mailbox::{self, Outgoing},
-};
+use agentos_sdk::{Options, mailbox, protocol::Delivery};
 use pyo3::{
     exceptions::{PyOSError, PyValueError},
     prelude::*,
-    types::PyTuple,
+    types::{PyBytes, PyList, PyTuple},
 };
 
 mod convert;
+mod json;
+mod orders;
 
-use convert::{Delivery, Registration, error, payload, refusal};
+use convert::{Registration, payload, refusal};
 
 pyo3::create_exception!(
     _agentos,
@@ -110,56 +109,16 @@ impl Mailbox {
             .map_err(refusal)
     }
 
-    /// Makes a call and says its id; 0 for a void call.
-    #[pyo3(signature = (function, data, binary, delivery, timeout_ms=None, traceparent=None, baggage=None, metadata=None))]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one flat call across the border is the cheapest"
-    )]
-    fn call(
-        &self,
-        function: &str,
-        data: &[u8],
-        binary: bool,
-        delivery: Delivery,
-        timeout_ms: Option<u32>,
-        traceparent: Option<&str>,
-        baggage: Option<&str>,
-        metadata: Option<&str>,
-    ) -> PyResult<u64> {
-        let outgoing = Outgoing {
-            function: function.into(),
-            payload: payload(data, binary),
-            timeout_ms,
-            delivery: delivery.0,
-            trace: Trace {
-                parent: traceparent.map(Into::into),
-                baggage: baggage.map(Into::into),
-            },
-            metadata: metadata.map(Into::into),
-        };
-        self.inner.call(outgoing).map_err(refusal)
+    /// Makes calls, gives answers and more, see `orders`; gives the ids and faults of those that
+    /// could not be read.
+    fn submit(&self, orders: &Bound<'_, PyList>) -> Vec<(u64, String)> {
+        orders::carry_out(&self.inner, orders)
     }
 
-    /// Gives up on our call `id`.
-    fn cancel(&self, id: u64) {
-        self.inner.cancel(id);
-    }
-
-    /// Says that `chunks` more chunks of our call `id` may come.
-    fn read(&self, id: u64, chunks: u32) {
-        self.inner.read(id, chunks);
-    }
-
-    /// Answers call `id` with a result.
-    fn reply(&self, id: u64, data: &[u8], binary: bool) {
-        self.inner.reply(id, Ok(payload(data, binary)));
-    }
-
-    /// Answers call `id` with an error, as JSON text.
-    fn fail(&self, id: u64, body: &str) -> PyResult<()> {
-        self.inner.reply(id, Err(error(body)?));
-        Ok(())
+    /// Makes a call that nobody waits for.
+    fn send(&self, call: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let outgoing = orders::outgoing(call, Delivery::Void)?;
+        self.inner.send(outgoing).map_err(refusal)
     }
 
     /// Sends a chunk of call `id`; false when there is no credit for it now.
@@ -188,11 +147,19 @@ fn pair() -> PyResult<(UnixStream, UnixStream)> {
     Ok((woken, waker))
 }
 
+/// The value's JSON text; `None` when Python has to find it.
+#[pyfunction]
+fn dumps<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyBytes>> {
+    json::dumps(value).map(|text| PyBytes::new(value.py(), &text))
+}
+
 /// The private native module of the package `agentos`.
 #[pymodule]
 fn _agentos(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Mailbox>()?;
     module.add("Refusal", module.py().get_type::<Refusal>())?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(dumps, module)?)?;
+    orders::add_kinds(module)?;
     convert::add_kinds(module)
 }

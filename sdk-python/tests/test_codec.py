@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import json
 import pickle
 import uuid
 from dataclasses import dataclass
@@ -47,14 +48,38 @@ ENCODED = [
 ]
 
 
-@pytest.mark.parametrize("fast", [True, False], ids=["orjson", "json"])
+@pytest.mark.parametrize("native", [True, False], ids=["native", "json"])
 @pytest.mark.parametrize(("value", "text"), ENCODED, ids=str)
-def test_encodes(monkeypatch: pytest.MonkeyPatch, value: Any, text: bytes, fast: bool) -> None:
-    if fast:
-        pytest.importorskip("orjson")
-    else:
-        monkeypatch.setattr(codec, "orjson", None)
+def test_encodes(monkeypatch: pytest.MonkeyPatch, value: Any, text: bytes, native: bool) -> None:
+    if not native:
+        monkeypatch.setattr(codec._agentos, "dumps", lambda value: None)
     assert codec.encode(value) == (text, False)
+
+
+class Loud(str):
+    """Not a plain string: who made it may have meant something."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, 2**63 - 1, 2**64, -(2**70), 1.5, -0.0, 1e300, 5e-324, "", "é\n\"\\\x00\U0001f600", True, None, (1, [2]), Loud("a")],
+    ids=repr,
+)
+def test_says_the_same_as_the_standard_library(value: Any) -> None:
+    assert json.loads(codec.dumps([value, {"k": value}])) == json.loads(json.dumps([value, {"k": value}]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")], "\ud800"], ids=repr)
+def test_what_json_cannot_say_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError):
+        codec.encode({"value": value})
+
+
+def test_depth_is_bounded_by_python_only() -> None:
+    deep: list[Any] = []
+    for _ in range(500):
+        deep = [deep]
+    assert codec.dumps(deep) == b"[" * 501 + b"]" * 501
 
 
 def test_bytes_travel_as_they_are() -> None:

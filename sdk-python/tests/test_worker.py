@@ -50,6 +50,72 @@ def test_calls_a_function_of_its_own() -> None:
     asyncio.run(run())
 
 
+def test_values_arrive_as_they_were() -> None:
+    worker = Worker("py-values")
+
+    @worker.function("py-values::echo")
+    async def echo(value: Any) -> Any:
+        return value
+
+    deep: list[Any] = []
+    for _ in range(200):
+        deep = [deep]
+    values: list[Any] = [
+        None, True, False, 0, -1, 2**53 + 1, 2**63, 2**64, -(2**70), 0.1, -0.5, 1e300, "", "é\x00\U0001f600",
+        [], {}, {"": [None, {"a": {"b": []}}]}, ["x" * 100_000], deep, {"n": "12345678901234567890123"},
+    ]
+
+    async def run() -> None:
+        async with worker:
+            back = await asyncio.gather(*(worker.trigger("py-values::echo", value) for value in values))
+            assert back == values
+            assert [type(value) for value in back[:12]] == [type(value) for value in values[:12]]
+
+    asyncio.run(run())
+
+
+def test_calls_of_one_moment_arrive_in_their_order() -> None:
+    worker = Worker("py-order")
+    seen: list[Any] = []
+
+    @worker.function("py-order::note")
+    async def note(value: Any) -> None:
+        seen.append(value)
+
+    async def run() -> None:
+        async with worker:
+            waiting = []
+            for number in range(300):
+                value = bytes([number % 256]) if number % 7 == 0 else number
+                if number % 3 == 0:
+                    await worker.trigger_void("py-order::note", value)
+                else:
+                    waiting.append(asyncio.create_task(worker.trigger("py-order::note", value)))
+                    await asyncio.sleep(0)
+            await asyncio.gather(*waiting)
+            assert seen == [bytes([number % 256]) if number % 7 == 0 else number for number in range(300)]
+
+    asyncio.run(run())
+
+
+def test_what_the_native_module_cannot_read_fails_its_call_alone() -> None:
+    worker = Worker("py-unread")
+
+    @worker.function("py-unread::echo")
+    async def echo(value: Any) -> Any:
+        return value
+
+    async def run() -> None:
+        async with worker:
+            good, bad = await asyncio.gather(
+                worker.trigger("py-unread::echo", 1), worker.trigger("py-unread::\ud800", 1), return_exceptions=True
+            )
+            assert good == 1
+            assert isinstance(bad, AgentOSError) and bad.code == "invalid_input"
+
+    asyncio.run(run())
+
+
 def test_errors_reach_the_caller() -> None:
     worker = Worker("py-errors")
 

@@ -1,7 +1,7 @@
 //! The client for other languages: everything that happens is an [`Event`] in a bounded queue.
 //!
 //! The language is woken once when the queue stops being empty, drains it in batches, and hands
-//! its results back. No code of the language runs on our threads.
+//! back what it wants done, many things at a time. No code of the language runs on our threads.
 
 use std::{
     collections::VecDeque,
@@ -19,6 +19,8 @@ use agentos_protocol::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
+
+pub use agentos_wire::Held;
 
 pub use crate::remote::State;
 use crate::{
@@ -53,7 +55,7 @@ pub enum Event {
     Credit {
         id: u64,
     },
-    /// A chunk of our streaming call `id`.
+    /// A chunk of our streaming call `id`, as the language numbered it.
     Chunk {
         id: u64,
         payload: Payload,
@@ -83,6 +85,21 @@ pub struct Outgoing {
     pub delivery: Delivery,
     pub trace: Trace,
     pub metadata: Option<Arc<str>>,
+}
+
+impl Outgoing {
+    /// The call as it is sent, and how long it may take.
+    fn call(self) -> (Call, Duration) {
+        let mut call = Call::new(None, self.function, self.payload);
+        let timeout = self
+            .timeout_ms
+            .map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
+        call.timeout_ms = Some((timeout.as_millis() as u32).max(1));
+        call.delivery = self.delivery;
+        call.trace = self.trace;
+        call.metadata = self.metadata;
+        (call, timeout)
+    }
 }
 
 /// A session for a language that asks for its events.
@@ -186,41 +203,31 @@ impl Mailbox {
         })
     }
 
-    /// Makes a call; its outcome comes as [`Event::Done`]. A void call has the id 0 and no outcome.
+    /// What the language asks for while it lives leaves in one go.
+    pub fn hold(&self) -> Held<'_> {
+        self.client.hold()
+    }
+
+    /// Makes call `id`, a number that the language uses once. Its outcome comes as
+    /// [`Event::Done`], also when it could not be sent.
+    pub fn call(&self, id: u64, outgoing: Outgoing) {
+        let (call, timeout) = outgoing.call();
+        let shared = Arc::clone(&self.shared);
+        let waiter = Box::new(MailboxWaiter { id, shared });
+        let deadline = Instant::now() + timeout;
+        if let Err(error) = self.peer().start(id, call, deadline, waiter) {
+            let outcome = Err(error);
+            self.shared.push(Event::Done { id, outcome });
+        }
+    }
+
+    /// Makes a call of whose outcome nobody hears.
     ///
     /// # Errors
     /// `overloaded` when too much waits to be sent, `unavailable` when the client is closed.
-    pub fn call(&self, outgoing: Outgoing) -> Result<u64, ErrorBody> {
-        let Outgoing {
-            function,
-            payload,
-            timeout_ms,
-            delivery,
-            trace,
-            metadata,
-        } = outgoing;
-        let mut call = Call::new(None, function, payload);
-        let timeout = timeout_ms.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
-        call.timeout_ms = Some(
-            u32::try_from(timeout.as_millis())
-                .unwrap_or(u32::MAX)
-                .max(1),
-        );
-        call.delivery = delivery;
-        call.trace = trace;
-        call.metadata = metadata;
-        if call.delivery == Delivery::Void {
-            self.peer().send(Frame::Call(Box::new(call)))?;
-            return Ok(0);
-        }
-        let id = self.peer().number();
-        let waiter = Box::new(MailboxWaiter {
-            id,
-            shared: Arc::clone(&self.shared),
-        });
-        self.peer()
-            .start(id, call, Instant::now() + timeout, waiter)?;
-        Ok(id)
+    pub fn send(&self, outgoing: Outgoing) -> Result<(), ErrorBody> {
+        let (call, _) = outgoing.call();
+        self.peer().send(Frame::Call(Box::new(call)))
     }
 
     /// Gives up on our call `id`.

@@ -6,7 +6,7 @@ mod options;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use agentos_protocol::{Code, ErrorBody, Frame};
-use agentos_wire::{Limits, Outbox, Refusal};
+use agentos_wire::{Held, Limits, Outbox, Refusal};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -101,6 +101,11 @@ impl Client {
             state,
             stop,
         }
+    }
+
+    /// What is sent while it lives leaves together.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.outbox.hold()
     }
 
     async fn welcomed(&self) -> Result<(), ErrorBody> {

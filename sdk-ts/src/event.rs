@@ -1,78 +1,56 @@
-//! The events of the mailbox as JavaScript objects, told apart by `kind`.
+//! Events as one JSON text per batch: one string crosses the border, and JavaScript parses it,
+//! payloads and all, in one go.
+//!
+//! An event is an array that begins with its kind; `ts/events.ts` says what follows. A payload that
+//! is bytes, long, or not JSON against its sender's word, crosses by itself: the event then says
+//! its place in the list that [`Batch::into_parts`] gives, of which the text is the first.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 
 use agentos_sdk::{
-    Error, Payload,
-    mailbox::{self, State},
-    protocol::frame::Rejected,
+    Encoding, Payload,
+    mailbox::{Event, State},
+    protocol::json,
 };
 use napi::bindgen_prelude::{Buffer, Either};
-use napi_derive::napi;
 
 use crate::payload::{error_text, outward};
 
-/// Something that happened; see `agentos_sdk::mailbox::Event`.
-#[napi(
-    object_from_js = false,
-    discriminant = "kind",
-    discriminant_case = "lowercase"
-)]
-pub enum Event {
-    /// A call of one of our functions, to be answered by `reply` or `fail`.
-    Call {
-        id: i64,
-        function: String,
-        payload: Either<String, Buffer>,
-        stream: bool,
-        timeout_ms: u32,
-        caller: Option<String>,
-        trace_parent: Option<String>,
-        baggage: Option<String>,
-        metadata: Option<String>,
-    },
-    /// Stop handling call `id`: nobody waits any more.
-    Cancel { id: i64 },
-    /// Call `id` may send chunks again.
-    Credit { id: i64 },
-    /// A piece of our streaming call `id`.
-    Chunk {
-        id: i64,
-        payload: Either<String, Buffer>,
-    },
-    /// Our call `id` ended: `payload`, or else `error` as JSON text.
-    Done {
-        id: i64,
-        payload: Option<Either<String, Buffer>>,
-        error: Option<String>,
-    },
-    /// The answer to `register`.
-    Registered { id: i64, rejected: Vec<Refusal> },
-    /// The connection changed.
-    State {
-        #[napi(ts_type = "'connecting' | 'connected' | 'disconnected' | 'refused' | 'closed'")]
-        state: String,
-        message: String,
-    },
+const CALL: u8 = 0;
+const CANCEL: u8 = 1;
+const CREDIT: u8 = 2;
+const CHUNK: u8 = 3;
+const DONE: u8 = 4;
+const FAILED: u8 = 5;
+const REGISTERED: u8 = 6;
+const STATE: u8 = 7;
+
+/// Longer payloads cross by themselves: copying them once more, and checking them, would cost more
+/// than a second string does.
+const INLINE_BYTES_MAX: usize = 16 << 10;
+
+/// What crosses the border at once.
+#[derive(Default)]
+pub(crate) struct Batch {
+    text: String,
+    apart: Vec<Either<String, Buffer>>,
 }
 
-/// A registered thing that the engine refused.
-#[napi(object, object_from_js = false)]
-pub struct Refusal {
-    pub id: String,
-    /// The error as JSON text.
-    pub error: String,
-}
+impl Batch {
+    /// The text, then the payloads that stand apart; nothing when nothing happened.
+    pub(crate) fn into_parts(mut self) -> Vec<Either<String, Buffer>> {
+        if self.text.is_empty() {
+            return Vec::new();
+        }
+        self.text.push(']');
+        self.apart.insert(0, Either::A(self.text));
+        self.apart
+    }
 
-/// Ids are counted from 1 and stay far below 2^53.
-pub(crate) fn id_out(id: u64) -> i64 {
-    i64::try_from(id).expect("ids are counted from 1")
-}
-
-impl From<mailbox::Event> for Event {
-    fn from(event: mailbox::Event) -> Self {
+    pub(crate) fn add(&mut self, event: Event) {
+        self.text.push(if self.text.is_empty() { '[' } else { ',' });
         match event {
-            mailbox::Event::Call {
+            Event::Call {
                 id,
                 function,
                 payload,
@@ -81,56 +59,91 @@ impl From<mailbox::Event> for Event {
                 caller,
                 trace,
                 metadata,
-            } => Event::Call {
-                id: id_out(id),
-                function: text(&function),
-                payload: outward(payload),
-                stream,
-                timeout_ms,
-                caller: caller.as_ref().map(text),
-                trace_parent: trace.parent.as_ref().map(text),
-                baggage: trace.baggage.as_ref().map(text),
-                metadata: metadata.as_ref().map(text),
-            },
-            mailbox::Event::Cancel { id } => Event::Cancel { id: id_out(id) },
-            mailbox::Event::Credit { id } => Event::Credit { id: id_out(id) },
-            mailbox::Event::Chunk { id, payload } => Event::Chunk {
-                id: id_out(id),
-                payload: outward(payload),
-            },
-            mailbox::Event::Done { id, outcome } => done(id, outcome),
-            mailbox::Event::Registered { id, rejected } => Event::Registered {
-                id: id_out(id),
-                rejected: rejected.into_iter().map(refusal).collect(),
-            },
-            mailbox::Event::State { state, message } => Event::State {
-                state: state_name(state).to_owned(),
-                message,
-            },
+            } => {
+                self.begin(CALL, id);
+                self.payload(payload);
+                self.field(&quoted(&function));
+                self.field(if stream { "1" } else { "0" });
+                self.field(&timeout_ms.to_string());
+                for text in [caller, trace.parent, trace.baggage, metadata] {
+                    self.field(&text.map_or_else(|| "null".to_owned(), |text| quoted(&text)));
+                }
+            }
+            Event::Cancel { id } => self.begin(CANCEL, id),
+            Event::Credit { id } => self.begin(CREDIT, id),
+            Event::Chunk { id, payload } => {
+                self.begin(CHUNK, id);
+                self.payload(payload);
+            }
+            Event::Done {
+                id,
+                outcome: Ok(payload),
+            } => {
+                self.begin(DONE, id);
+                self.payload(payload);
+            }
+            Event::Done {
+                id,
+                outcome: Err(error),
+            } => {
+                self.begin(FAILED, id);
+                self.field(&error_text(&error));
+            }
+            Event::Registered { id, rejected } => {
+                self.begin(REGISTERED, id);
+                let refused: Vec<String> = rejected
+                    .iter()
+                    .map(|it| format!("[{},{}]", quoted(&it.id), error_text(&it.error)))
+                    .collect();
+                self.field(&format!("[{}]", refused.join(",")));
+            }
+            Event::State { state, message } => {
+                let _ = write!(self.text, "[{STATE},\"{}\"", name(state));
+                self.field(&quoted(&message));
+            }
+        }
+        self.text.push(']');
+    }
+
+    fn begin(&mut self, kind: u8, id: u64) {
+        let _ = write!(self.text, "[{kind},{id}");
+    }
+
+    fn field(&mut self, text: &str) {
+        self.text.push(',');
+        self.text.push_str(text);
+    }
+
+    /// The payload and 0, or `null` and its place among those apart.
+    fn payload(&mut self, payload: Payload) {
+        match inline(&payload) {
+            Some(text) => {
+                self.field(text);
+                self.text.push_str(",0");
+            }
+            None => {
+                self.apart.push(outward(payload));
+                let _ = write!(self.text, ",null,{}", self.apart.len());
+            }
         }
     }
 }
 
-fn done(id: u64, outcome: Result<Payload, Error>) -> Event {
-    let (payload, error) = match outcome {
-        Ok(payload) => (Some(outward(payload)), None),
-        Err(error) => (None, Some(error_text(&error))),
-    };
-    Event::Done {
-        id: id_out(id),
-        payload,
-        error,
-    }
+/// The payload's text, when it may stand within another.
+fn inline(payload: &Payload) -> Option<&str> {
+    let bytes = payload.text();
+    let fits = payload.encoding == Encoding::Json && bytes.len() <= INLINE_BYTES_MAX;
+    let text = std::str::from_utf8(bytes).ok().filter(|_| fits)?;
+    // Not on trust: what is no JSON could end its event and begin another.
+    json::is_valid(bytes).then_some(text)
 }
 
-fn refusal(rejected: Rejected) -> Refusal {
-    Refusal {
-        id: rejected.id.to_string(),
-        error: error_text(&rejected.error),
-    }
+/// As a JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string has a JSON form")
 }
 
-fn state_name(state: State) -> &'static str {
+fn name(state: State) -> &'static str {
     match state {
         State::Connecting => "connecting",
         State::Connected => "connected",
@@ -138,8 +151,4 @@ fn state_name(state: State) -> &'static str {
         State::Refused => "refused",
         State::Closed => "closed",
     }
-}
-
-fn text(text: &Arc<str>) -> String {
-    text.to_string()
 }

@@ -3,19 +3,17 @@
 
 use std::sync::Arc;
 
-use agentos_sdk::{
-    Options, Trace,
-    mailbox::{self, Outgoing},
-    protocol::Delivery,
-};
+use agentos_sdk::{Options, mailbox};
+use bytes::Bytes;
 use napi::{
-    bindgen_prelude::{Either, Function, Uint8Array},
+    bindgen_prelude::{Buffer, Either, Function, Uint8Array},
     threadsafe_function::ThreadsafeFunctionCallMode,
 };
 use napi_derive::napi;
 
 use crate::{
-    event::{Event, id_out},
+    event::Batch,
+    orders::Orders,
     payload::{inward, parse, thrown},
 };
 
@@ -28,17 +26,6 @@ pub struct ConnectOptions {
     pub token: Option<String>,
     pub build: Option<String>,
     pub description: Option<String>,
-}
-
-/// How a call is to be made.
-#[napi(object, object_to_js = false)]
-pub struct CallOptions {
-    #[napi(ts_type = "'reply' | 'stream' | 'void'")]
-    pub delivery: String,
-    pub timeout_ms: Option<u32>,
-    pub trace_parent: Option<String>,
-    pub baggage: Option<String>,
-    pub metadata: Option<String>,
 }
 
 /// A connection to the engine that is asked for its events.
@@ -67,14 +54,15 @@ impl Mailbox {
             .map_err(thrown)
     }
 
-    /// Takes up to `max` events.
+    /// Takes up to `max` events: a JSON array of them, then the payloads that stand apart; nothing
+    /// when nothing happened.
     #[napi]
-    pub fn drain(&self, max: u32) -> Vec<Event> {
-        self.0
-            .drain(max as usize)
-            .into_iter()
-            .map(Event::from)
-            .collect()
+    pub fn drain(&self, max: u32) -> Vec<Either<String, Buffer>> {
+        let mut batch = Batch::default();
+        for event in self.0.drain(max as usize) {
+            batch.add(event);
+        }
+        batch.into_parts()
     }
 
     /// Offers functions and binds triggers, each a JSON array of their specs; a `registered`
@@ -95,51 +83,15 @@ impl Mailbox {
             .map_err(thrown)
     }
 
-    /// Calls a function; chunks and the outcome follow as events under the returned id.
+    /// Makes calls, gives answers and more, as `ts/orders.ts` writes it. Throws when a call that
+    /// nobody waits for cannot be made.
     #[napi]
-    pub fn call(
-        &self,
-        function_id: String,
-        payload: Either<String, Uint8Array>,
-        options: CallOptions,
-    ) -> napi::Result<i64> {
-        let call = Outgoing {
-            function: function_id.into(),
-            payload: inward(payload),
-            timeout_ms: options.timeout_ms,
-            delivery: delivery(&options.delivery),
-            trace: Trace {
-                parent: options.trace_parent.map(Arc::from),
-                baggage: options.baggage.map(Arc::from),
-            },
-            metadata: options.metadata.map(Arc::from),
-        };
-        self.0.call(call).map(id_out).map_err(thrown)
-    }
-
-    /// Gives up our call `id`.
-    #[napi]
-    pub fn cancel(&self, id: i64) {
-        self.0.cancel(id_in(id));
-    }
-
-    /// Lets our streaming call `id` send `chunks` more.
-    #[napi]
-    pub fn read(&self, id: i64, chunks: u32) {
-        self.0.read(id_in(id), chunks);
-    }
-
-    /// Answers call `id`.
-    #[napi]
-    pub fn reply(&self, id: i64, payload: Either<String, Uint8Array>) {
-        self.0.reply(id_in(id), Ok(inward(payload)));
-    }
-
-    /// Answers call `id` with an error, given as JSON text.
-    #[napi]
-    pub fn fail(&self, id: i64, error: String) -> napi::Result<()> {
-        self.0.reply(id_in(id), Err(parse(&error)?));
-        Ok(())
+    pub fn submit(&self, orders: String, binary: Option<Uint8Array>) -> napi::Result<()> {
+        // Copied, because JavaScript may go on writing to its array.
+        let binary = binary.map(|bytes| Bytes::copy_from_slice(&bytes));
+        Orders::new(orders, binary)
+            .carry_out(&self.0)
+            .map_err(thrown)
     }
 
     /// Sends a piece of the answer to call `id`; false when it must wait for a `credit` event.
@@ -174,20 +126,16 @@ fn connect_options(given: ConnectOptions) -> Options {
     options
 }
 
-/// The typings allow three words.
-fn delivery(word: &str) -> Delivery {
-    match word {
-        "stream" => Delivery::Stream,
-        "void" => Delivery::Void,
-        _ => Delivery::Reply,
-    }
-}
-
 fn ids(ids: Vec<String>) -> Vec<Arc<str>> {
     ids.into_iter().map(Arc::from).collect()
 }
 
-/// Ids only come back from where [`id_out`] sent them; anything else names no call.
+/// Ids are counted from 1 and stay far below 2^53.
+fn id_out(id: u64) -> i64 {
+    i64::try_from(id).expect("ids are counted from 1")
+}
+
+/// Ids only come back from where they were sent to; anything else names no call.
 fn id_in(id: i64) -> u64 {
     u64::try_from(id).unwrap_or_default()
 }

@@ -83,6 +83,47 @@ test("many calls at once each get their own answer", async () => {
   assert.deepEqual(await Promise.all(numbers.map((n) => caller.trigger("t::echo", n))), numbers);
 });
 
+test("calls of one moment arrive in their order, whatever they carry", async () => {
+  const sizes = [1, 70_000, 3, 20_000];
+  const sent = Array.from({ length: 400 }, (_, n) =>
+    n % 7 === 0 ? Uint8Array.of(n % 256, 1) : [n, "é".repeat(sizes[n % sizes.length] ?? 0)],
+  );
+  const seen: unknown[] = [];
+  await provider.function("t::order", (value) => void seen.push(value)).ready;
+  for (const [n, value] of sent.entries()) {
+    if (n % 3 === 0) caller.send("t::order", value);
+    else void caller.trigger("t::order", value);
+  }
+  await until(() => seen.length === sent.length, "all have come");
+  assert.deepEqual(
+    seen.map((value) => (value instanceof Uint8Array ? Uint8Array.from(value) : value)),
+    sent,
+  );
+});
+
+test("bytes are taken when the call is made", async () => {
+  const bytes = new Uint8Array(3).fill(7);
+  const back = caller.trigger<Uint8Array>("t::echo", bytes);
+  bytes.fill(0);
+  assert.deepEqual([...(await back)], [7, 7, 7]);
+});
+
+test("any text may be asked for, and be metadata", async () => {
+  const metadata = { text: "a\nb\u2028\u0001" };
+  const seen = await caller.trigger<{ metadata: unknown }>("t::context", 1, { metadata });
+  assert.deepEqual(seen.metadata, metadata);
+  for (const id of ["r 1\nx 1\n", "t::echo\n", "\ud800", ""]) await assert.rejects(caller.trigger(id, 1), AgentOSError);
+  assert.equal(await caller.trigger("t::echo", "still here"), "still here");
+});
+
+test("a handler may throw what is no error of ours", async () => {
+  await provider.function("t::odd-code", () => {
+    throw Object.assign(new AgentOSError("failed", "odd"), { code: "no such code" });
+  }).ready;
+  await assert.rejects(caller.trigger("t::odd-code"), { code: "failed", message: /no such code/ });
+  assert.equal(await caller.trigger("t::echo", "still here"), "still here");
+});
+
 test("a zod schema completes the input, and names the field that does not fit", async () => {
   assert.deepEqual(await caller.trigger("t::zod", { name: "x" }), { name: "x", n: 7 });
   await assert.rejects(caller.trigger("t::zod", { n: 1 }), {
@@ -221,6 +262,16 @@ test("a worker that closes lets running calls finish", async () => {
   await leaving.close();
   assert.equal(await call, "finished");
   await assert.rejects(caller.trigger("t::leaving"), { code: "not_found" });
+});
+
+test("a call on a worker that is closed is refused, and so is one that waits", async () => {
+  const closing = engine.worker("closing", { url: "ws://127.0.0.1:1", connectTimeoutMs: 60_000 });
+  const starting = closing.start().catch(() => {});
+  const waiting = closing.trigger("t::echo", 1);
+  await closing.close();
+  await assert.rejects(waiting, { code: "unavailable" });
+  await assert.rejects(closing.trigger("t::echo", 1), { code: "unavailable" });
+  await starting;
 });
 
 test("a wrong token is said so", async () => {

@@ -2,10 +2,13 @@
  * Answers one call: check the input, run the handler, send its chunks, give exactly one outcome.
  */
 import type { Mailbox } from "../native.js";
-import { type Calls, native } from "./calls.js";
-import { type Arrival, CallContext, type Context } from "./context.js";
+import type { Calls } from "./calls.js";
+import { Cancellation } from "./cancellation.js";
+import { CallContext, type Context } from "./context.js";
 import { AgentOSError, cancelled } from "./error.js";
-import { decode, encode, type Wire } from "./payload.js";
+import type { CallEvent } from "./events.js";
+import { type Orders, native } from "./orders.js";
+import { encode, type Wire } from "./payload.js";
 import { type Check, checkInput, checkOutput } from "./schema.js";
 
 /** A function as it is run. */
@@ -18,22 +21,25 @@ export interface Definition {
 /** Bytes of chunks kept for a caller that wants one reply; the size of the largest message. */
 const COLLECT_BYTES_MAX = 64 << 20;
 
+type Stream = AsyncIterable<unknown> | Generator<unknown, unknown>;
 type Chunks = AsyncIterator<unknown, unknown> | Iterator<unknown, unknown>;
 
 export class Answer {
   readonly #id: number;
   readonly #mailbox: Mailbox;
-  readonly #gone = new AbortController();
+  readonly #orders: Orders;
+  readonly #cancellation = new Cancellation();
   #credit: (() => void) | undefined;
 
-  constructor(id: number, mailbox: Mailbox) {
+  constructor(id: number, mailbox: Mailbox, orders: Orders) {
     this.#id = id;
     this.#mailbox = mailbox;
+    this.#orders = orders;
   }
 
   /** The caller gave up. */
   cancel(): void {
-    this.#gone.abort(cancelled("the caller is gone"));
+    this.#cancellation.cancel(cancelled("the caller is gone"));
     this.credit();
   }
 
@@ -44,31 +50,33 @@ export class Answer {
   }
 
   /** Never rejects. */
-  async run(definition: Definition, arrival: Arrival, payload: Wire, calls: Calls): Promise<void> {
+  async run(definition: Definition, call: CallEvent, payload: unknown, calls: Calls): Promise<void> {
+    const id = call[4];
     try {
-      this.#mailbox.reply(this.#id, await this.#result(definition, arrival, payload, calls));
+      const context = new CallContext(call, this.#cancellation, calls);
+      // What is not there is not waited for: each `await` is a turn of the microtasks.
+      const input = definition.input ? await checkInput(id, definition.input, payload) : payload;
+      const returned = await definition.handler(input, context);
+      const result = isStream(returned) ? await this.#stream(returned, context.streaming) : { value: returned };
+      if ("wire" in result) return this.#orders.reply(this.#id, result.wire);
+      const value = definition.output ? await checkOutput(id, definition.output, result.value) : result.value;
+      this.#orders.reply(this.#id, encode(value, `the result of \`${id}\``, "worker"));
     } catch (thrown) {
       this.fail(AgentOSError.from(thrown));
     }
   }
 
   fail(error: AgentOSError): void {
-    this.#mailbox.fail(this.#id, errorText(error));
+    this.#orders.fail(this.#id, errorText(error));
   }
 
-  async #result(definition: Definition, arrival: Arrival, payload: Wire, calls: Calls): Promise<Wire> {
-    const id = arrival.function;
-    const context = new CallContext(arrival, this.#gone.signal, calls);
-    const input = await checkInput(id, definition.input, decode(payload, `input of \`${id}\``, "caller"));
-    const returned = await definition.handler(input, context);
-    const finished = async (result: unknown) =>
-      encode(await checkOutput(id, definition.output, result), `the result of \`${id}\``, "worker");
-    if (!isStream(returned)) return finished(returned);
+  /** Sends the chunks, or keeps them for a caller that wants one reply. */
+  async #stream(returned: Stream, streaming: boolean): Promise<{ value: unknown } | { wire: Wire }> {
     const chunks = iterator(returned);
-    if (arrival.stream) return finished(await this.#pump(chunks, (chunk) => this.#send(chunk)));
+    if (streaming) return { value: await this.#pump(chunks, (chunk) => this.#send(chunk)) };
     const kept = new Collected();
-    const last = await this.#pump(chunks, (chunk) => kept.add(chunk));
-    return last == null && !kept.empty ? kept.wire() : finished(last);
+    const value = await this.#pump(chunks, (chunk) => kept.add(chunk));
+    return value == null && !kept.empty ? { wire: kept.wire() } : { value };
   }
 
   /** Takes chunk after chunk; the caller's going stops the generator at its next one. */
@@ -77,7 +85,7 @@ export class Answer {
       const { done, value } = await chunks.next();
       if (done) return value;
       try {
-        this.#gone.signal.throwIfAborted();
+        this.#throwIfGone();
         await take(encode(value, "a chunk", "worker"));
       } catch (error) {
         await chunks.return?.();
@@ -87,10 +95,25 @@ export class Answer {
   }
 
   async #send(chunk: Wire): Promise<void> {
-    while (!native(() => this.#mailbox.chunk(this.#id, chunk))) {
+    while (!this.#taken(chunk)) {
       await new Promise<void>((more) => (this.#credit = more));
-      this.#gone.signal.throwIfAborted();
+      this.#throwIfGone();
     }
+  }
+
+  /** False when there is no credit for it. */
+  #taken(chunk: Wire): boolean {
+    try {
+      return native(() => this.#mailbox.chunk(this.#id, chunk));
+    } catch (error) {
+      // Nobody listens: the event that says so may come after the handler's end, and find nobody.
+      this.cancel();
+      throw error;
+    }
+  }
+
+  #throwIfGone(): void {
+    if (this.#cancellation.reason) throw this.#cancellation.reason;
   }
 }
 
@@ -118,12 +141,12 @@ class Collected {
 }
 
 /** Whether a handler returned a stream: a generator, a `Readable`. Arrays, maps and sets are values. */
-export function isStream(returned: unknown): returned is AsyncIterable<unknown> | Generator<unknown, unknown> {
+export function isStream(returned: unknown): returned is Stream {
   if (typeof returned !== "object" || returned === null) return false;
   return Symbol.asyncIterator in returned || (Symbol.iterator in returned && "next" in returned);
 }
 
-function iterator(stream: AsyncIterable<unknown> | Generator<unknown, unknown>): Chunks {
+function iterator(stream: Stream): Chunks {
   return Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream;
 }
 

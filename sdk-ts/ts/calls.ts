@@ -2,8 +2,9 @@
  * Our calls in flight. Knows which event belongs to which promise or stream, and nothing of the
  * functions we offer.
  */
-import type { Mailbox } from "../native.js";
+import type { Cancellation } from "./cancellation.js";
 import { AgentOSError, cancelled } from "./error.js";
+import type { Delivery, Extras, Orders } from "./orders.js";
 import { decode, encode, type Wire } from "./payload.js";
 import { CallStream } from "./stream.js";
 
@@ -27,7 +28,7 @@ export interface CallOptions {
 /** What a nested call inherits from the call it is made in. */
 export interface Scope {
   readonly timeLeftMs: number;
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
   readonly trace: Trace;
 }
 
@@ -38,26 +39,26 @@ interface Waiter {
   failed(error: AgentOSError): void;
 }
 
-type Delivery = "reply" | "stream" | "void";
-
-/** A call the addon has taken: how to forget it again. */
-interface Started {
-  id: number;
-  release: () => void;
+/** A call in flight; `release` ends what watches for its cancellation. */
+interface Flight {
+  functionId: string;
+  waiter: Waiter;
+  release: (() => void) | undefined;
 }
 
 export class Calls {
-  readonly #mailbox: Mailbox;
-  readonly #waiting = new Map<number, { functionId: string; waiter: Waiter; release: () => void }>();
+  readonly #orders: Orders;
+  readonly #flights = new Map<number, Flight>();
+  #last = 0;
+  #closed = false;
 
-  constructor(mailbox: Mailbox) {
-    this.#mailbox = mailbox;
+  constructor(orders: Orders) {
+    this.#orders = orders;
   }
 
   trigger<Result>(functionId: string, payload: unknown, options: CallOptions, scope?: Scope): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const waiter = { chunk: () => {}, done: (result: unknown) => resolve(result as Result), failed: reject };
-      this.#start(functionId, payload, "reply", waiter, options, scope);
+      this.#start(functionId, payload, "r", new Reply(resolve as (result: unknown) => void, reject), options, scope);
     });
   }
 
@@ -67,10 +68,10 @@ export class Calls {
     options: CallOptions,
     scope?: Scope,
   ): CallStream<Chunk, Result> {
-    let started: Started | undefined;
+    let started: number | undefined;
     const link = {
-      grant: (chunks: number) => started && this.#mailbox.read(started.id, chunks),
-      cancel: () => started && this.#abandon(started.id),
+      grant: (chunks: number) => started !== undefined && this.#orders.read(started, chunks),
+      cancel: () => started !== undefined && this.#abandon(started),
     };
     const stream = new CallStream<Chunk, Result>(link);
     const waiter = {
@@ -78,36 +79,47 @@ export class Calls {
       done: (result: unknown) => stream.end(result as Result),
       failed: (error: AgentOSError) => stream.fail(error),
     };
-    started = this.#start(functionId, payload, "stream", waiter, options, scope);
+    started = this.#start(functionId, payload, "s", waiter, options, scope);
     return stream;
   }
 
   send(functionId: string, payload: unknown, options: CallOptions, scope?: Scope): void {
     const wire = encode(payload, `the payload for \`${functionId}\``, "caller");
-    this.#call(functionId, wire, "void", options, scope);
+    this.#call(0, functionId, wire, "v", options, scope);
   }
 
-  onChunk(id: number, wire: Wire): void {
-    const call = this.#waiting.get(id);
-    if (!call) return;
+  /** `apart` is the payload when it has not been read yet. */
+  onChunk(id: number, payload: unknown, apart: Wire | undefined): void {
+    const flight = this.#flights.get(id);
+    if (!flight) return;
     try {
-      call.waiter.chunk(decode(wire, `a chunk of \`${call.functionId}\``, "worker"));
+      const chunk = apart === undefined ? payload : decode(apart, `a chunk of \`${flight.functionId}\``, "worker");
+      flight.waiter.chunk(chunk);
     } catch (error) {
       this.#abandon(id);
-      call.waiter.failed(AgentOSError.from(error));
+      flight.waiter.failed(AgentOSError.from(error));
     }
   }
 
-  onDone(id: number, wire: Wire | undefined, error: string | undefined): void {
-    const call = this.#waiting.get(id);
-    if (!call) return;
-    this.#forget(id);
+  onDone(id: number, payload: unknown, apart: Wire | undefined): void {
+    const flight = this.#land(id);
+    if (!flight) return;
     try {
-      if (error !== undefined) throw AgentOSError.parse(error);
-      call.waiter.done(decode(wire ?? "", `the result of \`${call.functionId}\``, "worker"));
-    } catch (thrown) {
-      call.waiter.failed(AgentOSError.from(thrown));
+      const result = apart === undefined ? payload : decode(apart, `the result of \`${flight.functionId}\``, "worker");
+      flight.waiter.done(result);
+    } catch (error) {
+      flight.waiter.failed(AgentOSError.from(error));
     }
+  }
+
+  onFailed(id: number, error: AgentOSError): void {
+    this.#land(id)?.waiter.failed(error);
+  }
+
+  /** The session is over: nobody will hear of anything any more. */
+  close(): void {
+    this.#closed = true;
+    for (const id of [...this.#flights.keys()]) this.onFailed(id, closed());
   }
 
   /** Makes the call and waits for its events; what goes wrong on the way is the waiter's too. */
@@ -117,76 +129,100 @@ export class Calls {
     delivery: Delivery,
     waiter: Waiter,
     options: CallOptions,
-    scope?: Scope,
-  ): Started | undefined {
+    scope: Scope | undefined,
+  ): number | undefined {
     try {
-      const signals = [options.signal, scope?.signal].filter((signal) => signal !== undefined);
-      const gone = signals.find((signal) => signal.aborted);
-      if (gone) throw cancelled("the call was cancelled before it was made", gone.reason);
+      const { signal } = options;
+      const gone: unknown = signal?.aborted ? signal.reason : scope?.cancellation.reason;
+      if (gone !== undefined) throw cancelled("the call was cancelled before it was made", gone);
       const wire = encode(payload, `the payload for \`${functionId}\``, "caller");
-      const id = this.#call(functionId, wire, delivery, options, scope);
-      const release = whenAborted(signals, (reason) => {
-        this.#abandon(id);
-        waiter.failed(cancelled("the call was cancelled", reason));
-      });
-      this.#waiting.set(id, { functionId, waiter, release });
-      return { id, release };
+      const id = ++this.#last;
+      this.#call(id, functionId, wire, delivery, options, scope);
+      const flight: Flight = { functionId, waiter, release: undefined };
+      if (signal || scope) {
+        flight.release = whenGone(signal, scope, (reason) => {
+          this.#abandon(id);
+          waiter.failed(cancelled("the call was cancelled", reason));
+        });
+      }
+      this.#flights.set(id, flight);
+      return id;
     } catch (error) {
       waiter.failed(AgentOSError.from(error));
       return undefined;
     }
   }
 
-  #call(functionId: string, wire: Wire, delivery: Delivery, options: CallOptions, scope?: Scope): number {
+  #call(
+    id: number,
+    functionId: string,
+    wire: Wire,
+    delivery: Delivery,
+    options: CallOptions,
+    scope: Scope | undefined,
+  ): void {
+    if (this.#closed) throw closed();
     const timeoutMs = Math.min(options.timeoutMs ?? Infinity, scope?.timeLeftMs ?? Infinity);
     if (timeoutMs <= 0) {
       throw new AgentOSError("timeout", "the deadline passed before the call was made", { origin: "caller" });
     }
-    const trace = options.trace ?? scope?.trace;
-    return native(() =>
-      this.#mailbox.call(functionId, wire, {
-        delivery,
-        ...(timeoutMs < Infinity && { timeoutMs: Math.min(Math.ceil(timeoutMs), TIMEOUT_MS_MAX) }),
-        ...(trace?.traceparent !== undefined && { traceParent: trace.traceparent }),
-        ...(trace?.baggage !== undefined && { baggage: trace.baggage }),
-        ...(options.metadata !== undefined && { metadata: JSON.stringify(options.metadata) }),
-      }),
-    );
+    // 0 leaves it to the default.
+    const ms = timeoutMs === Infinity ? 0 : Math.min(Math.ceil(timeoutMs), TIMEOUT_MS_MAX);
+    this.#orders.call(id, delivery, functionId, wire, ms, extras(options, scope));
   }
 
   /** Forgets a call and tells its function that nobody waits. */
   #abandon(id: number): void {
-    this.#forget(id);
-    this.#mailbox.cancel(id);
+    if (this.#land(id)) this.#orders.cancel(id);
   }
 
-  #forget(id: number): void {
-    this.#waiting.get(id)?.release();
-    this.#waiting.delete(id);
+  #land(id: number): Flight | undefined {
+    const flight = this.#flights.get(id);
+    if (flight) {
+      this.#flights.delete(id);
+      flight.release?.();
+    }
+    return flight;
   }
+}
+
+/** Waits for one outcome. */
+class Reply implements Waiter {
+  constructor(
+    readonly done: (result: unknown) => void,
+    readonly failed: (error: AgentOSError) => void,
+  ) {}
+
+  /** Nobody asked for chunks. */
+  chunk(): void {}
 }
 
 /** What fits the wire's 32 bits. */
 const TIMEOUT_MS_MAX = 0xffff_ffff;
 
-/** Runs `act` at the first abort; the returned function stops listening. */
-function whenAborted(signals: readonly AbortSignal[], act: (reason: unknown) => void): () => void {
-  const listen = (event: Event) => act((event.target as AbortSignal).reason);
-  for (const signal of signals) signal.addEventListener("abort", listen, { once: true });
+function extras(options: CallOptions, scope: Scope | undefined): Extras | undefined {
+  const trace = options.trace ?? scope?.trace;
+  const { metadata } = options;
+  if (metadata === undefined && trace?.traceparent === undefined && trace?.baggage === undefined) return undefined;
+  const text = metadata === undefined ? undefined : JSON.stringify(metadata);
+  return { traceparent: trace?.traceparent, baggage: trace?.baggage, ...(text !== undefined && { metadata: text }) };
+}
+
+/** Runs `act` when either is gone; the returned function stops listening. */
+function whenGone(
+  signal: AbortSignal | undefined,
+  scope: Scope | undefined,
+  act: (reason: unknown) => void,
+): () => void {
+  const aborted = () => act(signal?.reason);
+  signal?.addEventListener("abort", aborted, { once: true });
+  const stop = scope?.cancellation.listen(act);
   return () => {
-    for (const signal of signals) signal.removeEventListener("abort", listen);
+    signal?.removeEventListener("abort", aborted);
+    stop?.();
   };
 }
 
-/** Runs a method of the addon; it throws errors whose message is an error's JSON text. */
-export function native<T>(run: () => T): T {
-  try {
-    return run();
-  } catch (error) {
-    throw readThrown(error as Error);
-  }
-}
-
-function readThrown(error: Error): Error {
-  return error.message.startsWith("{") ? AgentOSError.parse(error.message) : error;
+function closed(): AgentOSError {
+  return new AgentOSError("unavailable", "the worker was closed", { origin: "caller" });
 }

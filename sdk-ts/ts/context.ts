@@ -2,6 +2,8 @@
  * What a handler knows about the call it answers, and how it makes calls of its own.
  */
 import type { CallOptions, Calls, Scope, Trace } from "./calls.js";
+import type { Cancellation } from "./cancellation.js";
+import type { CallEvent } from "./events.js";
 import { createLog, type Log } from "./log.js";
 import type { CallStream } from "./stream.js";
 
@@ -40,37 +42,30 @@ export interface Context extends Caller {
   readonly log: Log;
 }
 
-/** A call as it came. */
-export interface Arrival {
-  function: string;
-  stream: boolean;
-  timeoutMs: number;
-  caller?: string;
-  traceParent?: string;
-  baggage?: string;
-  metadata?: string;
-}
-
 export class CallContext implements Context, Scope {
   readonly function: string;
   readonly caller: string | undefined;
   readonly streaming: boolean;
   readonly trace: Trace;
-  readonly signal: AbortSignal;
+  readonly cancellation: Cancellation;
   readonly #calls: Calls;
-  readonly #metadata: string | undefined;
+  readonly #metadata: string | null;
   /** On the clock that never jumps. */
   readonly #endsAt: number;
 
-  constructor(arrival: Arrival, signal: AbortSignal, calls: Calls) {
-    this.function = arrival.function;
-    this.caller = arrival.caller;
-    this.streaming = arrival.stream;
-    this.trace = { traceparent: arrival.traceParent, baggage: arrival.baggage };
-    this.signal = signal;
+  constructor(call: CallEvent, cancellation: Cancellation, calls: Calls) {
+    this.function = call[4];
+    this.streaming = call[5] === 1;
+    this.#endsAt = performance.now() + call[6];
+    this.caller = call[7] ?? undefined;
+    this.trace = { traceparent: call[8] ?? undefined, baggage: call[9] ?? undefined };
+    this.#metadata = call[10];
+    this.cancellation = cancellation;
     this.#calls = calls;
-    this.#metadata = arrival.metadata;
-    this.#endsAt = performance.now() + arrival.timeoutMs;
+  }
+
+  get signal(): AbortSignal {
+    return this.cancellation.signal;
   }
 
   get timeLeftMs(): number {
@@ -82,7 +77,7 @@ export class CallContext implements Context, Scope {
   }
 
   get metadata(): unknown {
-    return this.#metadata === undefined ? undefined : JSON.parse(this.#metadata);
+    return this.#metadata === null ? undefined : JSON.parse(this.#metadata);
   }
 
   get log(): Log {

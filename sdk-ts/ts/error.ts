@@ -79,7 +79,11 @@ export class AgentOSError extends Error {
 
   /** Reads an error's JSON text. */
   static parse(text: string): AgentOSError {
-    const { code, message, ...options } = JSON.parse(text) as ErrorBody;
+    return AgentOSError.of(JSON.parse(text) as ErrorBody);
+  }
+
+  /** An error that has travelled. */
+  static of({ code, message, ...options }: ErrorBody): AgentOSError {
     return new AgentOSError(code, message, options);
   }
 

@@ -1,13 +1,15 @@
 /**
  * Drives the addon: takes its events in batches and hands each to whom it concerns.
  */
-import { Mailbox, type ConnectOptions, type Event, type Refusal } from "../native.js";
+import { type ConnectOptions, Mailbox } from "../native.js";
 import { Answer, type Definition } from "./answer.js";
-import { Calls, native } from "./calls.js";
-import { AgentOSError } from "./error.js";
+import { Calls } from "./calls.js";
+import { AgentOSError, type ErrorBody } from "./error.js";
+import { type CallEvent, type Event, Kind, type State, drain } from "./events.js";
+import { Orders, native } from "./orders.js";
+import { decode, type Wire } from "./payload.js";
 
-/** Where the connection stands. `refused`: the token was; `disconnected`: it is made again. */
-export type State = "connecting" | "connected" | "disconnected" | "refused" | "closed";
+export type { State } from "./events.js";
 
 /** What the session asks of the worker. */
 export interface SessionHooks {
@@ -31,6 +33,7 @@ interface Registration {
 export class Session {
   readonly calls: Calls;
   readonly #mailbox: Mailbox;
+  readonly #orders: Orders;
   readonly #hooks: SessionHooks;
   readonly #answers = new Map<number, Answer>();
   readonly #registrations = new Map<number, Registration>();
@@ -40,7 +43,8 @@ export class Session {
   constructor(options: ConnectOptions, hooks: SessionHooks) {
     this.#hooks = hooks;
     this.#mailbox = native(() => new Mailbox(options, () => this.#drain()));
-    this.calls = new Calls(this.#mailbox);
+    this.#orders = new Orders(this.#mailbox);
+    this.calls = new Calls(this.#orders);
   }
 
   /** Offers functions and binds triggers; resolves when the engine has them. */
@@ -55,58 +59,66 @@ export class Session {
 
   /** Takes no new calls; the state is `closed` when running ones are done. */
   close(): void {
+    this.#orders.flush();
     this.#mailbox.close();
   }
 
   #drain(): void {
-    const events = this.#mailbox.drain(BATCH);
+    const { events, apart } = drain(this.#mailbox, BATCH);
     // The addon wakes us only after the queue was empty: what is left is ours to fetch.
     if (events.length === BATCH) setImmediate(() => this.#drain());
-    for (const event of events) this.#on(event);
+    for (const event of events) this.#on(event, apart);
   }
 
-  #on(event: Event): void {
-    switch (event.kind) {
-      case "call":
-        return this.#onCall(event);
-      case "cancel":
-        return this.#answers.get(event.id)?.cancel();
-      case "credit":
-        return this.#answers.get(event.id)?.credit();
-      case "chunk":
-        return this.calls.onChunk(event.id, event.payload);
-      case "done":
-        return this.calls.onDone(event.id, event.payload, event.error);
-      case "registered":
-        return this.#onRegistered(event.id, event.rejected);
-      case "state":
-        return this.#onState(event.state, event.message);
+  #on(event: Event, apart: Wire[]): void {
+    switch (event[0]) {
+      case Kind.Call:
+        return this.#onCall(event, apart[event[3]]);
+      case Kind.Cancel:
+        return this.#answers.get(event[1])?.cancel();
+      case Kind.Credit:
+        return this.#answers.get(event[1])?.credit();
+      case Kind.Chunk:
+        return this.calls.onChunk(event[1], event[2], event[3] === 0 ? undefined : apart[event[3]]);
+      case Kind.Done:
+        return this.calls.onDone(event[1], event[2], event[3] === 0 ? undefined : apart[event[3]]);
+      case Kind.Failed:
+        return this.calls.onFailed(event[1], AgentOSError.of(event[2]));
+      case Kind.Registered:
+        return this.#onRegistered(event[1], event[2]);
+      case Kind.State:
+        return this.#onState(event[1], event[2]);
     }
   }
 
-  #onCall({ id, payload, ...arrival }: Extract<Event, { kind: "call" }>): void {
-    const answer = new Answer(id, this.#mailbox);
-    const definition = this.#hooks.lookup(arrival.function);
+  #onCall(call: CallEvent, apart: Wire | undefined): void {
+    const [, id, payload, place, functionId] = call;
+    const answer = new Answer(id, this.#mailbox, this.#orders);
+    const definition = this.#hooks.lookup(functionId);
     if (!definition) {
-      return answer.fail(new AgentOSError("not_found", `the worker has no function \`${arrival.function}\``));
+      return answer.fail(new AgentOSError("not_found", `the worker has no function \`${functionId}\``));
+    }
+    let input = payload;
+    try {
+      if (place !== 0) input = decode(apart as Wire, `input of \`${functionId}\``, "caller");
+    } catch (error) {
+      return answer.fail(AgentOSError.from(error));
     }
     this.#answers.set(id, answer);
-    void answer.run(definition, arrival, payload, this.calls).then(() => this.#answers.delete(id));
+    void answer.run(definition, call, input, this.calls).then(() => this.#answers.delete(id));
   }
 
-  #onRegistered(id: number, rejected: Refusal[]): void {
+  #onRegistered(id: number, refused: [id: string, error: ErrorBody][]): void {
     const registration = this.#registrations.get(id);
     this.#registrations.delete(id);
-    const first = rejected[0];
+    const first = refused[0];
     if (!first) return registration?.resolve();
-    const error = AgentOSError.parse(first.error);
-    const { code, origin, retryable } = error;
-    const refused = rejected.map((refusal) => refusal.id);
+    const { code, origin, retryable, message } = first[1];
     registration?.reject(
-      new AgentOSError(code, `\`${first.id}\` was refused: ${error.message}`, {
+      new AgentOSError(code, `\`${first[0]}\` was refused: ${message}`, {
         origin,
         retryable,
-        details: { refused },
+        details: { refused: refused.map(([refusedId]) => refusedId) },
       }),
     );
   }
@@ -116,6 +128,7 @@ export class Session {
       clearInterval(this.#alive);
       const closed = new AgentOSError("unavailable", "the worker was closed", { origin: "caller" });
       for (const registration of this.#registrations.values()) registration.reject(closed);
+      this.calls.close();
     }
     this.#hooks.state(state, message);
   }

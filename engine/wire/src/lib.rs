@@ -16,7 +16,7 @@ mod socket;
 pub use connect::{Stream, connect};
 pub use cork::is_in as is_corked;
 pub use framing::Role;
-pub use outbox::{Close, Limits, Outbox, Refusal, Refused, Share, Unwritten};
+pub use outbox::{Close, Held, Limits, Outbox, Refusal, Refused, Share, Unwritten};
 pub use pump::{Ended, Hooks, Keepalive, pump};
 pub use reader::{Incoming, Kind};
 pub use socket::{HeadFirst, SharedTcp, Socket};

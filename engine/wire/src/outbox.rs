@@ -118,6 +118,8 @@ struct Waiting {
     gone: bool,
     /// Whoever is at it flushes when it is through with what it reads.
     corked: bool,
+    /// How many [`Held`] there are.
+    held: usize,
 }
 
 impl Outbox {
@@ -243,9 +245,18 @@ impl Outbox {
             }
             waiting.bytes += size;
             waiting.frames.push_back(frame);
+            if waiting.held > 0 {
+                return Ok(());
+            }
         }
         self.reader.wake();
         Ok(())
+    }
+
+    /// Frames that are pushed while it lives leave together, and wake the session once.
+    pub fn hold(&self) -> Held<'_> {
+        self.waiting.lock().held += 1;
+        Held(self)
     }
 
     /// Puts frames before all others, past the bounds: what a session says first.
@@ -395,6 +406,23 @@ impl Outbox {
     }
 }
 
+/// See [`Outbox::hold`].
+#[must_use = "it holds nothing once it is dropped"]
+pub struct Held<'a>(&'a Outbox);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let is_due = {
+            let mut waiting = self.0.waiting.lock();
+            waiting.held -= 1;
+            waiting.held == 0 && !waiting.frames.is_empty()
+        };
+        if is_due {
+            self.0.reader.wake();
+        }
+    }
+}
+
 impl Waiting {
     fn clear(&mut self) {
         self.frames.clear();
@@ -466,6 +494,11 @@ fn size_of_json(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
     use agentos_protocol::{Call, CallRef, Payload};
 
     use super::*;
@@ -512,6 +545,33 @@ mod tests {
         assert_eq!(outbox.push(large()).expect_err("full").why, Refusal::Full);
         outbox.pop().expect("one waits");
         outbox.push(large()).expect("empty again");
+    }
+
+    #[test]
+    fn what_is_held_wakes_the_session_once() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let wakes = || woken.0.load(Ordering::Relaxed);
+        let outbox = Outbox::new(Limits::default());
+        // A waker is used up by a wake.
+        let listen = || outbox.register(&Waker::from(Arc::clone(&woken)));
+        listen();
+        let outer = outbox.hold();
+        let inner = outbox.hold();
+        outbox.push(Frame::Ping).expect("open");
+        drop(inner);
+        outbox.push(Frame::Ping).expect("open");
+        assert_eq!(wakes(), 0);
+        drop(outer);
+        assert_eq!((wakes(), outbox.len()), (1, 2));
+        listen();
+        outbox.push(Frame::Ping).expect("open");
+        assert_eq!(wakes(), 2);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 """The private native module: the mailbox of the Rust SDK. See ``sdk-python/src``."""
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 VERSION: str
 STREAM_WINDOW_CHUNKS: int
@@ -10,11 +10,24 @@ CANCEL: int
 CREDIT: int
 CHUNK: int
 DONE: int
+FAILED: int
 REGISTERED: int
 STATE: int
 
+FORM_JSON: int
+FORM_BINARY: int
+FORM_VALUE: int
+
+ORDER_CALL: int
+ORDER_REPLY: int
+ORDER_FAIL: int
+ORDER_CANCEL: int
+ORDER_READ: int
+
 class Refusal(Exception):
     """An error of the bus; its one argument is the error as JSON text."""
+
+def dumps(value: Any) -> bytes | None: ...
 
 @final
 class Mailbox:
@@ -32,20 +45,9 @@ class Mailbox:
     def drain(self, max: int) -> list[tuple[Any, ...]]: ...
     def register(self, registration: str) -> int: ...
     def unregister(self, functions: list[str], triggers: list[str]) -> None: ...
-    def call(
-        self,
-        function: str,
-        data: bytes,
-        binary: bool,
-        delivery: Literal["reply", "stream", "void"],
-        timeout_ms: int | None = None,
-        traceparent: str | None = None,
-        baggage: str | None = None,
-        metadata: str | None = None,
-    ) -> int: ...
-    def cancel(self, id: int) -> None: ...
-    def read(self, id: int, chunks: int) -> None: ...
-    def reply(self, id: int, data: bytes, binary: bool) -> None: ...
-    def fail(self, id: int, body: str) -> None: ...
+    def submit(self, orders: list[tuple[Any, ...]]) -> list[tuple[int, str]]: ...
+    def send(
+        self, call: tuple[str, bytes, bool, int | None, str | None, str | None, str | None]
+    ) -> None: ...
     def chunk(self, id: int, data: bytes, binary: bool) -> bool: ...
     def close(self) -> None: ...

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from . import codec
 from ._agentos import STREAM_WINDOW_CHUNKS
-from .codec import Payload
+from .codec import FORM_VALUE, Arrived, Payload
 from .errors import AgentOSError, Code
 from .session import Outgoing, Session, Trace
 
@@ -44,12 +44,8 @@ class Calls(ABC):
         Cancelling the task that waits cancels the call.
         """
         session, call = self._outgoing(function, payload, timeout, metadata)
-        reply = _Reply(session.loop)
-        id = session.start(call, "reply", reply)
-        try:
-            return decoded(function, await reply.future)
-        finally:
-            session.cancel(id)
+        body, form = await session.call(call)
+        return body if form == FORM_VALUE else decoded(function, body, form)
 
     def stream(
         self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
@@ -57,20 +53,20 @@ class Calls(ABC):
         """Calls ``function`` for a stream of chunks: ``async for chunk in worker.stream(...)``."""
         session, call = self._outgoing(function, payload, timeout, metadata)
         inbox = _Inbox()
-        return CallStream(session, function, session.start(call, "stream", inbox), inbox)
+        return CallStream(session, function, session.stream(call, inbox), inbox)
 
     async def trigger_void(
         self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
     ) -> None:
         """Calls ``function`` and does not wait; nobody hears of the outcome."""
         session, call = self._outgoing(function, payload, timeout, metadata)
-        session.start(call, "void", None)
+        session.send(call)
 
     def _outgoing(self, function: str, payload: Any, timeout: float | None, metadata: Any) -> tuple[Session, Outgoing]:
         session, trace = self._calling
-        body = encoded(payload)
+        data, binary = encoded(payload)
         side_car = None if metadata is None else codec.dumps(metadata).decode()
-        return session, Outgoing(function, body, _milliseconds(self._limit(timeout)), trace, side_car)
+        return session, (function, data, binary, _milliseconds(self._limit(timeout)), *trace, side_car)
 
 
 def _milliseconds(timeout: float | None) -> int | None:
@@ -88,44 +84,26 @@ def encoded(value: Any) -> Payload:
         raise AgentOSError(Code.INVALID_INPUT, f"the input has no JSON form: {error}", origin="caller") from error
 
 
-def decoded(function: str, payload: Payload) -> Any:
+def decoded(function: str, body: Any, form: int) -> Any:
     try:
-        return codec.decode(*payload)
+        return codec.decode(body, form)
     except ValueError as error:
         raise AgentOSError(Code.INVALID_INPUT, f"the result of `{function}` is not JSON: {error}") from error
-
-
-class _Reply:
-    """Waits for one outcome."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[Payload] = loop.create_future()
-
-    def on_chunk(self, payload: Payload) -> None:
-        """Nobody asked for chunks."""
-
-    def on_done(self, outcome: Payload | AgentOSError) -> None:
-        if self.future.done():
-            return
-        if isinstance(outcome, AgentOSError):
-            self.future.set_exception(outcome)
-        else:
-            self.future.set_result(outcome)
 
 
 class _Inbox:
     """Chunks that came and were not read yet; the credit granted bounds it."""
 
     def __init__(self) -> None:
-        self.chunks: deque[Payload] = deque()
-        self.outcome: Payload | AgentOSError | None = None
+        self.chunks: deque[Arrived] = deque()
+        self.outcome: Arrived | AgentOSError | None = None
         self.news = asyncio.Event()
 
-    def on_chunk(self, payload: Payload) -> None:
+    def on_chunk(self, payload: Arrived) -> None:
         self.chunks.append(payload)
         self.news.set()
 
-    def on_done(self, outcome: Payload | AgentOSError) -> None:
+    def on_done(self, outcome: Arrived | AgentOSError) -> None:
         self.outcome = outcome
         self.news.set()
 
@@ -151,7 +129,7 @@ class CallStream:
             await inbox.news.wait()
         if inbox.chunks:
             self._grant()
-            return decoded(self._function, inbox.chunks.popleft())
+            return decoded(self._function, *inbox.chunks.popleft())
         if isinstance(inbox.outcome, AgentOSError):
             raise inbox.outcome
         raise StopAsyncIteration
@@ -170,7 +148,7 @@ class CallStream:
         async for _ in self:
             pass
         outcome = self._inbox.outcome
-        return None if outcome is None or isinstance(outcome, AgentOSError) else decoded(self._function, outcome)
+        return None if outcome is None or isinstance(outcome, AgentOSError) else decoded(self._function, *outcome)
 
     def cancel(self) -> None:
         """Ends the call now; nothing if it has ended."""

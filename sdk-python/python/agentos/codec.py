@@ -1,7 +1,7 @@
 """Python values to payload bytes and back.
 
-``bytes`` travel as they are; everything else as JSON, by ``orjson`` where it is installed and by
-the standard library otherwise.
+``bytes`` travel as they are; everything else as JSON. The native module writes and reads what JSON
+and Python agree on, the standard library the rest: objects, numbers above 64 bits.
 """
 
 from __future__ import annotations
@@ -11,18 +11,15 @@ import dataclasses
 import datetime
 import decimal
 import enum
-import importlib
-import importlib.util
 import json
 import pathlib
 import uuid
 from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
-# The faster library, where it is; untyped, so that type checkers see the same with and without it.
-orjson: Any = None
-if importlib.util.find_spec("orjson") is not None:
-    orjson = importlib.import_module("orjson")
+from . import _agentos
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 class Payload(NamedTuple):
@@ -41,31 +38,40 @@ def encode(value: Any) -> Payload:
     :raises TypeError: when something in ``value`` has no JSON form.
     :raises ValueError: for a number that JSON cannot say, such as NaN.
     """
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _BYTES):
         return Payload(bytes(value), True)
     return Payload(dumps(value))
 
 
-def decode(data: bytes, binary: bool = False) -> Any:
-    """What :func:`encode` made of it; nothing at all reads as ``None``.
+class Arrived(NamedTuple):
+    """A payload as the native module hands it over: a value, or bytes."""
+
+    body: Any
+    #: One of the forms below.
+    form: int
+
+
+#: The body is JSON text that only Python can read, or that nobody can.
+FORM_JSON = _agentos.FORM_JSON
+#: The body is bytes.
+FORM_BINARY = _agentos.FORM_BINARY
+#: The body has been read already.
+FORM_VALUE = _agentos.FORM_VALUE
+
+
+def decode(body: Any, form: int = FORM_JSON) -> Any:
+    """The value of a payload as it arrived; nothing at all reads as ``None``.
 
     :raises ValueError: when the bytes are not JSON text.
     """
-    if binary:
-        return data
-    if not data:
-        return None
-    return orjson.loads(data) if orjson is not None else json.loads(data)
+    if form != FORM_JSON:
+        return body
+    return json.loads(body) if body else None
 
 
 def dumps(value: Any) -> bytes:
-    if orjson is not None:
-        try:
-            text: bytes = orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-            return text
-        except TypeError:
-            pass  # An integer above 64 bits: the standard library can. A real fault fails there too.
-    return json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    text = _agentos.dumps(value)
+    return _encoder.encode(value).encode() if text is None else text
 
 
 def _plain(value: Any) -> Any:
@@ -90,3 +96,6 @@ _CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (Set, list),
     (Mapping, dict),
 )
+
+# Made once: `json.dumps` makes one per call.
+_encoder = json.JSONEncoder(default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

@@ -24,6 +24,9 @@ class Sink(Protocol):
     async def send(self, chunk: Any) -> None: ...
 
 
+_making = threading.Lock()
+
+
 class Context(Calls):
     """The call a handler is answering. Calls made through it share its deadline and its trace."""
 
@@ -33,9 +36,9 @@ class Context(Calls):
         self._session, self._call, self._sink = session, call, sink
         #: When the caller stops waiting, on the clock of :func:`time.monotonic`.
         self.deadline = time.monotonic() + call.timeout_ms / 1000
-        self.trace = Trace(*call.trace)
-        #: Set when the caller gave up; for work in threads, which nothing can interrupt.
-        self.cancelled = threading.Event()
+        self._cancelled: threading.Event | None = None
+        #: The handler's task has taken its first step.
+        self.begun = False
 
     @property
     def _calling(self) -> tuple[Session, Trace]:
@@ -43,6 +46,23 @@ class Context(Calls):
 
     def _limit(self, timeout: float | None) -> float | None:
         return self.time_left if timeout is None else min(timeout, self.time_left)
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(*self._call.trace)
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when the caller gave up; for work in threads, which nothing can interrupt."""
+        # Made when it is wanted: most calls are over before anybody could want it.
+        if self._cancelled is None:
+            with _making:
+                self._cancelled = self._cancelled or threading.Event()
+        return self._cancelled
+
+    @property
+    def was_cancelled(self) -> bool:
+        return self._cancelled is not None and self._cancelled.is_set()
 
     @property
     def function(self) -> str:

@@ -68,13 +68,13 @@ class Function:
     #: What becomes of the result before it is encoded.
     finish: Callable[[Any], Any]
 
-    def arguments(self, data: bytes, binary: bool, context: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Reads a payload.
+    def arguments(self, body: Any, form: int, context: Any) -> tuple[list[Any], dict[str, Any]]:
+        """Reads a payload as it arrived.
 
         :raises AgentOSError: ``invalid_input``, naming the field that does not fit.
         """
         try:
-            return self.signature.bind(codec.decode(data, binary), context)
+            return self.signature.bind(codec.decode(body, form), context)
         except Mismatch as problem:
             where = f"{problem.path}: " if problem.path else ""
             field = problem.path or "."

@@ -43,15 +43,16 @@ class Server:
     def on_call(self, call: Incoming) -> None:
         sink = Sink(self._session, call)
         context = Context(self._session, call, sink)
-        task = self._session.loop.create_task(self._answer(call, context, sink), name=f"agentos {call.function}")
+        task = self._session.loop.create_task(self._answer(call, context, sink))
         self._running[call.id] = task, context
-        task.add_done_callback(lambda _: self._running.pop(call.id, None))
 
     def on_cancel(self, id: int) -> None:
         if running := self._running.get(id):
             task, context = running
             context.cancelled.set()
-            task.cancel()
+            # A task that has not begun would end without an answer.
+            if context.begun:
+                task.cancel()
 
     def stop(self) -> None:
         """Cancels what still runs."""
@@ -60,6 +61,7 @@ class Server:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, call: Incoming, context: Context, sink: Sink) -> None:
+        context.begun = True
         try:
             payload = await self._run(call, context, sink)
         except asyncio.CancelledError:
@@ -73,21 +75,26 @@ class Server:
                 raise
         else:
             self._session.reply(call.id, payload)
+        finally:
+            del self._running[call.id]
 
     async def _run(self, call: Incoming, context: Context, sink: Sink) -> Payload:
         function = self._functions.get(call.function)
         if function is None:
             raise AgentOSError(Code.NOT_FOUND, f"the worker has no function `{call.function}`")
-        own = SyncContext(context, self._session.loop) if function.kind.threaded else context
-        positional, named = function.arguments(call.data, call.binary, own)
-        work = functools.partial(function.run, *positional, **named)
-        result = await self._result(function.kind, work, sink)
+        if context.was_cancelled:
+            raise asyncio.CancelledError
+        kind = function.kind
+        own = SyncContext(context, self._session.loop) if kind.threaded else context
+        positional, named = function.arguments(call.body, call.form, own)
+        if kind is Kind.COROUTINE:
+            result = await function.run(*positional, **named)
+        else:
+            result = await self._result(kind, functools.partial(function.run, *positional, **named), sink)
         return sink.finish(function.finish(result))
 
     async def _result(self, kind: Kind, work: Callable[[], Any], sink: Sink) -> Any:
         match kind:
-            case Kind.COROUTINE:
-                return await work()
             case Kind.ASYNC_GENERATOR:
                 return await _drain(work(), sink)
             case Kind.PLAIN:
@@ -127,11 +134,12 @@ class Sink:
         self._session, self._id, self._stream = session, call.id, call.stream
         self._collected: list[Payload] = []
         self._bytes = 0
-        self._turn = asyncio.Lock()
+        self._turn: asyncio.Lock | None = None
 
     async def send(self, chunk: Any) -> None:
         payload = encoded(chunk, "chunk")
         if self._stream:
+            self._turn = self._turn or asyncio.Lock()
             async with self._turn:
                 await self._session.chunk(self._id, payload)
             return

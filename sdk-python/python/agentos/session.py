@@ -1,19 +1,20 @@
 """One session with an engine, tied to an asyncio event loop.
 
-Turns the mailbox's events into finished futures, and belongs to one loop: every method is called
+Turns the mailbox's events into finished futures, collects what it is to do, and belongs to one loop: every method is called
 on its thread. Knows payloads as bytes only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import _agentos
-from .codec import Payload
+from .codec import Arrived, Payload
 from .errors import AgentOSError, Code, from_wire
 
 log = logging.getLogger("agentos")
@@ -47,8 +48,9 @@ class Incoming(NamedTuple):
 
     id: int
     function: str
-    data: bytes
-    binary: bool
+    body: Any
+    #: How ``body`` stands there, see ``codec``.
+    form: int
     stream: bool
     timeout_ms: int
     caller: str | None
@@ -56,14 +58,9 @@ class Incoming(NamedTuple):
     metadata: str | None
 
 
-class Outgoing(NamedTuple):
-    """A call to be made."""
-
-    function: str
-    payload: Payload
-    timeout_ms: int | None = None
-    trace: Trace = Trace()
-    metadata: str | None = None
+#: A call to be made: function, bytes of the payload, whether they are binary, the timeout in ms or
+#: ``None``, traceparent, baggage, JSON text of the metadata.
+Outgoing = tuple[str, bytes, bool, int | None, str | None, str | None, str | None]
 
 
 class Handler(Protocol):
@@ -73,11 +70,11 @@ class Handler(Protocol):
     def on_cancel(self, id: int) -> None: ...
 
 
-class Waiter(Protocol):
-    """Who waits for one call of ours."""
+class Inbox(Protocol):
+    """Who waits for the chunks of a streaming call of ours, and for its outcome."""
 
-    def on_chunk(self, payload: Payload) -> None: ...
-    def on_done(self, outcome: Payload | AgentOSError) -> None: ...
+    def on_chunk(self, payload: Arrived) -> None: ...
+    def on_done(self, outcome: Arrived | AgentOSError) -> None: ...
 
 
 class Session:
@@ -86,7 +83,11 @@ class Session:
         self.state, self.message = State.CONNECTING, ""
         self.handler: Handler | None = None
         self._on_state = on_state
-        self._waiters: dict[int, Waiter] = {}
+        self._replies: dict[int, asyncio.Future[Arrived]] = {}
+        self._inboxes: dict[int, Inbox] = {}
+        self._calls = itertools.count(1)
+        #: What the native module is to do, told to it once per turn of the loop.
+        self._orders: list[tuple[Any, ...]] = []
         self._credits: dict[int, asyncio.Future[None]] = {}
         self._registrations: dict[int, asyncio.Future[list[tuple[str, str]]]] = {}
         self._changed = asyncio.Event()
@@ -117,13 +118,26 @@ class Session:
     def _on_credit(self, id: int) -> None:
         settle(self._credits.pop(id, None), None)
 
-    def _on_chunk(self, id: int, data: bytes, binary: bool) -> None:
-        if waiter := self._waiters.get(id):
-            waiter.on_chunk(Payload(data, binary))
+    def _on_chunk(self, id: int, body: Any, form: int) -> None:
+        if inbox := self._inboxes.get(id):
+            inbox.on_chunk(Arrived(body, form))
 
-    def _on_done(self, id: int, data: bytes, binary: bool, error: str | None) -> None:
-        if waiter := self._waiters.pop(id, None):
-            waiter.on_done(Payload(data, binary) if error is None else from_wire(error))
+    def _on_done(self, id: int, body: Any, form: int) -> None:
+        if (reply := self._replies.pop(id, None)) is not None:
+            if not reply.done():
+                reply.set_result(Arrived(body, form))
+        elif inbox := self._inboxes.pop(id, None):
+            inbox.on_done(Arrived(body, form))
+
+    def _on_failed(self, id: int, error: str) -> None:
+        self._fail_ours(id, from_wire(error))
+
+    def _fail_ours(self, id: int, error: AgentOSError) -> None:
+        if (reply := self._replies.pop(id, None)) is not None:
+            if not reply.done():
+                reply.set_exception(error)
+        elif inbox := self._inboxes.pop(id, None):
+            inbox.on_done(error)
 
     def _on_registered(self, id: int, rejected: list[tuple[str, str]]) -> None:
         settle(self._registrations.pop(id, None), rejected)
@@ -134,6 +148,8 @@ class Session:
         self._changed = asyncio.Event()
         if self.state is State.CLOSED:
             self.loop.remove_reader(self._mailbox.fileno())
+            for id in [*self._replies, *self._inboxes]:
+                self._fail_ours(id, unavailable("the worker was closed"))
         self._on_state(self.state, message)
 
     async def wait_for(self, *states: State) -> State:
@@ -158,34 +174,70 @@ class Session:
         with raised():
             self._mailbox.unregister(functions, triggers)
 
+    # ── Orders ──────────────────────────────────────────────────────────────────────────────
+
+    def _order(self, *order: Any) -> None:
+        """Does it when all that is ready to run on the loop has run, together with the rest."""
+        if not self._orders:
+            self.loop.call_soon(self.flush)
+        self._orders.append(order)
+
+    def flush(self) -> None:
+        """Hands over what was ordered."""
+        if not self._orders:
+            return
+        orders, self._orders = self._orders, []
+        for id, fault in self._mailbox.submit(orders):
+            self._fail_ours(id, AgentOSError(Code.INVALID_INPUT, f"the call cannot be made: {fault}", origin="caller"))
+
     # ── Calling ─────────────────────────────────────────────────────────────────────────────
 
-    def start(self, call: Outgoing, delivery: Literal["reply", "stream", "void"], waiter: Waiter | None) -> int:
-        """Makes a call; ``waiter`` hears of its outcome."""
-        (data, binary), trace = call.payload, call.trace
-        with raised():
-            id = self._mailbox.call(
-                call.function, data, binary, delivery, call.timeout_ms, trace.parent, trace.baggage, call.metadata
-            )
-        if waiter is not None:
-            self._waiters[id] = waiter
+    async def call(self, call: Outgoing) -> Arrived:
+        """Makes a call and waits for its outcome; cancelling the task that waits cancels the call."""
+        self._check_open()
+        id = next(self._calls)
+        reply: asyncio.Future[Arrived] = self.loop.create_future()
+        self._replies[id] = reply
+        self._order(_agentos.ORDER_CALL, id, False, *call)
+        try:
+            return await reply
+        finally:
+            if self._replies.pop(id, None) is not None:
+                self._order(_agentos.ORDER_CANCEL, id)
+
+    def stream(self, call: Outgoing, inbox: Inbox) -> int:
+        """Makes a streaming call; ``inbox`` hears of its chunks and of its outcome."""
+        self._check_open()
+        id = next(self._calls)
+        self._inboxes[id] = inbox
+        self._order(_agentos.ORDER_CALL, id, True, *call)
         return id
 
+    def send(self, call: Outgoing) -> None:
+        """Makes a call that nobody waits for; at once, so that its maker hears of a refusal."""
+        self.flush()
+        with raised():
+            self._mailbox.send(call)
+
     def cancel(self, id: int) -> None:
-        """Gives up on a call of ours; nothing if it has ended."""
-        if self._waiters.pop(id, None) is not None:
-            self._mailbox.cancel(id)
+        """Gives up on a streaming call of ours; nothing if it has ended."""
+        if self._inboxes.pop(id, None) is not None:
+            self._order(_agentos.ORDER_CANCEL, id)
 
     def read(self, id: int, chunks: int) -> None:
-        self._mailbox.read(id, chunks)
+        self._order(_agentos.ORDER_READ, id, chunks)
+
+    def _check_open(self) -> None:
+        if self.state is State.CLOSED:
+            raise unavailable("the worker was closed")
 
     # ── Answering ───────────────────────────────────────────────────────────────────────────
 
     def reply(self, id: int, payload: Payload) -> None:
-        self._mailbox.reply(id, *payload)
+        self._order(_agentos.ORDER_REPLY, id, *payload)
 
     def fail(self, id: int, error: AgentOSError) -> None:
-        self._mailbox.fail(id, error.to_wire())
+        self._order(_agentos.ORDER_FAIL, id, error.to_wire())
 
     async def chunk(self, id: int, payload: Payload) -> None:
         """Sends a chunk of a result; waits while the caller does not read. One at a time per call."""
@@ -198,6 +250,7 @@ class Session:
                     self._credits.pop(id, None)
 
     def close(self) -> None:
+        self.flush()
         self._mailbox.close()
 
 
@@ -207,6 +260,7 @@ _REACTIONS: dict[int, Callable[..., None]] = {
     _agentos.CREDIT: Session._on_credit,
     _agentos.CHUNK: Session._on_chunk,
     _agentos.DONE: Session._on_done,
+    _agentos.FAILED: Session._on_failed,
     _agentos.REGISTERED: Session._on_registered,
     _agentos.STATE: Session._on_changed,
 }
