@@ -1,25 +1,12 @@
 /**
  * What a handler knows about the call it answers, and how it makes calls of its own.
  */
+import { Caller } from "./caller.js";
 import type { CallOptions, Calls, Scope, Trace } from "./calls.js";
 import type { Cancellation } from "./cancellation.js";
 import type { CallEvent } from "./events.js";
 import { createLog, type Log } from "./log.js";
 import type { CallStream } from "./stream.js";
-
-/** Calling functions. Inside a handler, calls inherit deadline, signal and trace. */
-export interface Caller {
-  /** Calls `functionId` and waits for its result. Rejects with an `AgentOSError`. */
-  trigger<Result = unknown>(functionId: string, payload?: unknown, options?: CallOptions): Promise<Result>;
-  /** Calls `functionId` for a stream of chunks. */
-  stream<Chunk = unknown, Result = unknown>(
-    functionId: string,
-    payload?: unknown,
-    options?: CallOptions,
-  ): CallStream<Chunk, Result>;
-  /** Calls `functionId` and does not wait; nobody hears of the outcome. */
-  send(functionId: string, payload?: unknown, options?: CallOptions): void;
-}
 
 /** The call a handler is answering. */
 export interface Context extends Caller {
@@ -42,7 +29,7 @@ export interface Context extends Caller {
   readonly log: Log;
 }
 
-export class CallContext implements Context, Scope {
+export class CallContext extends Caller implements Context, Scope {
   readonly function: string;
   readonly caller: string | undefined;
   readonly streaming: boolean;
@@ -54,6 +41,7 @@ export class CallContext implements Context, Scope {
   readonly #endsAt: number;
 
   constructor(call: CallEvent, cancellation: Cancellation, calls: Calls) {
+    super();
     this.function = call[4];
     this.streaming = call[5] === 1;
     this.#endsAt = performance.now() + call[6];

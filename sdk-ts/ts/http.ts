@@ -3,6 +3,7 @@
  */
 import { isStream } from "./answer.js";
 import type { Context } from "./context.js";
+import { idOf } from "./triggers.js";
 
 /** A request that an HTTP route got. */
 export interface HttpRequest<Body = unknown> {
@@ -89,8 +90,7 @@ export function routeConfig(method: string, path: string, options: HttpOptions):
 
 /** An id for a route's function: `GET /hello/:name` of `hello` is `hello::get_hello_name`. */
 export function routeId(worker: string, method: string, path: string): string {
-  const words = `${method} ${path}`.toLowerCase().match(/[a-z0-9]+/g) ?? [];
-  return `${worker}::${words.join("_")}`;
+  return idOf(worker, `${method} ${path}`);
 }
 
 /** Runs `handler` on the engine's shapes. */

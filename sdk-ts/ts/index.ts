@@ -2,7 +2,8 @@
  * Write AgentOS workers in TypeScript: the public face of the package.
  */
 export type { CallOptions, Trace } from "./calls.js";
-export type { Caller, Context } from "./context.js";
+export type { Caller } from "./caller.js";
+export type { Context } from "./context.js";
 export { AgentOSError } from "./error.js";
 export type { ErrorBody, ErrorCode, ErrorOptions, ErrorOrigin } from "./error.js";
 export { HttpResponse } from "./http.js";
@@ -11,6 +12,18 @@ export type { Log } from "./log.js";
 export type { FunctionOptions, Handler, Returned } from "./offers.js";
 export type { JsonSchema, Schema } from "./schema.js";
 export type { State } from "./session.js";
+export type { Items, Store } from "./stores.js";
+export type { EnqueueOptions, Entry, Step, WriteOptions, Written } from "./stores.js";
 export type { CallStream } from "./stream.js";
+export type {
+  ConsumeOptions,
+  CronOptions,
+  CronRun,
+  EventOptions,
+  ItemEvent,
+  ItemFilter,
+  StateChange,
+  StateFilter,
+} from "./triggers.js";
 export { Worker } from "./worker.js";
 export type { Offered, WorkerOptions } from "./worker.js";

@@ -89,6 +89,14 @@ export class Offers {
     return spec;
   }
 
+  /** `id`, with a number if it is taken. */
+  freeId(id: string): string {
+    if (!this.#definitions.has(id)) return id;
+    let number = 2;
+    while (this.#definitions.has(`${id}_${number}`)) number++;
+    return `${id}_${number}`;
+  }
+
   addTrigger(type: string, functionId: string, config: unknown): TriggerSpec {
     const trigger = { id: randomUUID(), type, function: functionId, config };
     this.#triggers.set(trigger.id, trigger);

@@ -3,8 +3,8 @@
  */
 import { createRequire } from "node:module";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { Caller } from "./caller.js";
 import type { CallOptions } from "./calls.js";
-import type { Caller } from "./context.js";
 import { AgentOSError } from "./error.js";
 import { type HttpHandler, type HttpOptions, httpHandler, routeConfig, routeId } from "./http.js";
 import { createLog } from "./log.js";
@@ -20,6 +20,23 @@ import {
 import type { JsonSchema, Schema } from "./schema.js";
 import { Session, type State } from "./session.js";
 import type { CallStream } from "./stream.js";
+import {
+  type ConsumeOptions,
+  type CronOptions,
+  type CronRun,
+  type EventOptions,
+  type ItemEvent,
+  type ItemFilter,
+  type Source,
+  type StateChange,
+  type StateFilter,
+  consumption,
+  cron,
+  idOf,
+  itemEvents,
+  stateChanges,
+  subscription,
+} from "./triggers.js";
 
 /** Where the engine is and who we are; what is left out is found. */
 export interface WorkerOptions {
@@ -43,8 +60,11 @@ export interface Offered {
   remove(): void;
 }
 
+/** What an event source is bound to: perhaps options, and a handler. */
+type Bound<Options, Input> = [Handler<Input>] | [Options, Handler<Input>];
+
 /** A program that offers functions to the engine and calls those of others. */
-export class Worker implements Caller {
+export class Worker extends Caller {
   readonly name: string;
   readonly #options: WorkerOptions;
   readonly #offers = new Offers();
@@ -59,6 +79,7 @@ export class Worker implements Caller {
 
   /** `name` is the worker's; the supervisor gives one to workers that name none. */
   constructor(name = process.env["AGENTOS_WORKER_NAME"], options: WorkerOptions = {}) {
+    super();
     if (!name) {
       throw new AgentOSError("invalid_input", "a worker needs a name", { origin: "caller" });
     }
@@ -101,6 +122,54 @@ export class Worker implements Caller {
     const described = { ...options, streams: isGenerator(handler) };
     const spec = this.#offers.addFunction(id, described, httpHandler(handler));
     const trigger = this.#offers.addTrigger("http", id, routeConfig(method, path, options));
+    return this.#offered(id, [spec], [trigger]);
+  }
+
+  /** Calls `handler` at the times of a crontab expression, with or without seconds. */
+  cron(expression: string, handler: Handler<CronRun>): Offered;
+  cron(expression: string, options: CronOptions, handler: Handler<CronRun>): Offered;
+  cron(expression: string, ...rest: Bound<CronOptions, CronRun>): Offered {
+    return this.#source((options) => cron(expression, options), rest);
+  }
+
+  /** Calls `handler` with what is published to `topic`, `*` and `>` being wildcards; at most once. */
+  subscribe<Data = unknown>(topic: string, handler: Handler<Data>): Offered;
+  subscribe<Data = unknown>(topic: string, options: EventOptions, handler: Handler<Data>): Offered;
+  subscribe<Data>(topic: string, ...rest: Bound<EventOptions, Data>): Offered {
+    return this.#source((options) => subscription(topic, options), rest);
+  }
+
+  /** Calls `handler` with what is durably published to `topic`, again until it succeeds. */
+  consume<Data = unknown>(topic: string, handler: Handler<Data>): Offered;
+  consume<Data = unknown>(topic: string, options: ConsumeOptions, handler: Handler<Data>): Offered;
+  consume<Data>(topic: string, ...rest: Bound<ConsumeOptions, Data>): Offered {
+    return this.#source((options) => consumption(topic, options), rest);
+  }
+
+  /** Calls `handler` when a value of the state changes. */
+  watch<Value = unknown>(filter: StateFilter, handler: Handler<StateChange<Value>>): Offered;
+  watch<Value = unknown>(filter: StateFilter, options: EventOptions, handler: Handler<StateChange<Value>>): Offered;
+  watch<Value>(filter: StateFilter, ...rest: Bound<EventOptions, StateChange<Value>>): Offered {
+    return this.#source((options) => stateChanges(filter, options), rest);
+  }
+
+  /** Calls `handler` when an item of a stream changes, or something is sent over it. */
+  watchItems<Item = unknown>(filter: ItemFilter, handler: Handler<ItemEvent<Item>>): Offered;
+  watchItems<Item = unknown>(filter: ItemFilter, options: EventOptions, handler: Handler<ItemEvent<Item>>): Offered;
+  watchItems<Item>(filter: ItemFilter, ...rest: Bound<EventOptions, ItemEvent<Item>>): Offered {
+    return this.#source((options) => itemEvents(filter, options), rest);
+  }
+
+  /** Offers the handler of an event source, and binds it. */
+  #source<Options extends EventOptions, Input>(
+    describe: (options: Options) => Source,
+    rest: Bound<Options, Input>,
+  ): Offered {
+    const [options, handler] = rest.length === 1 ? [{} as Options, rest[0]] : rest;
+    const { type, config, words } = describe(options);
+    const id = options.id ?? this.#offers.freeId(idOf(this.name, words));
+    const spec = this.#offers.addFunction(id, options, handler as Handler<unknown>);
+    const trigger = this.#offers.addTrigger(type, id, config);
     return this.#offered(id, [spec], [trigger]);
   }
 

@@ -19,8 +19,10 @@ from ._agentos import VERSION as __version__
 from .calls import CallStream
 from .context import Context
 from .errors import AgentOSError, Code
+from .events import CronRun, ItemEvent, StateChange
 from .http import HttpRequest, HttpResponse
 from .session import State, Trace
+from .stores import Entry, Items, Store, Written
 from .worker import Worker
 
 __all__ = [
@@ -28,10 +30,17 @@ __all__ = [
     "CallStream",
     "Code",
     "Context",
+    "CronRun",
+    "Entry",
     "HttpRequest",
     "HttpResponse",
+    "ItemEvent",
+    "Items",
     "State",
+    "StateChange",
+    "Store",
     "Trace",
     "Worker",
+    "Written",
     "__version__",
 ]

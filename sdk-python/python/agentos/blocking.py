@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 from .calls import Calls, CallStream
+from .stores import Entry, Items, Store, Written
+
+#: Runs a coroutine elsewhere and waits for its result.
+Wait = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class BlockingCalls:
@@ -46,6 +50,82 @@ class BlockingCalls:
     ) -> None:
         """Calls ``function`` and does not wait; nobody hears of the outcome."""
         self._wait(self._calls.trigger_void(function, payload, timeout=timeout, metadata=metadata))
+
+    def enqueue(self, function: str, data: Any = None, *, queue: str | None = None, delay: float | None = None) -> str:
+        """Has ``function`` called later, see :meth:`agentos.Worker.enqueue`."""
+        receipt: str = self._wait(self._calls.enqueue(function, data, queue=queue, delay=delay))
+        return receipt
+
+    def publish(self, topic: str, data: Any = None, *, durable: bool = False) -> None:
+        """Tells those who listen to ``topic``, see :meth:`agentos.Worker.publish`."""
+        self._wait(self._calls.publish(topic, data, durable=durable))
+
+    def store(self, scope: str) -> BlockingStore:
+        """Values by key, kept by the engine."""
+        return BlockingStore(self._calls.store(scope), self._wait)
+
+    def items(self, stream: str, group: str) -> BlockingItems:
+        """A group of a stream's items, which clients can watch."""
+        return BlockingItems(self._calls.items(stream, group), self._wait)
+
+
+class BlockingStore:
+    """:class:`agentos.Store` for threads that wait."""
+
+    def __init__(self, store: Store[Any], wait: Wait) -> None:
+        self._store, self._wait = store, wait
+
+    def get(self, key: str) -> Any:
+        return self._wait(self._store.get(key))
+
+    def set(self, key: str, value: Any, **options: Any) -> Written:
+        written: Written = self._wait(self._store.set(key, value, **options))
+        return written
+
+    def update(self, key: str, ops: list[dict[str, Any]], **options: Any) -> Written:
+        written: Written = self._wait(self._store.update(key, ops, **options))
+        return written
+
+    def delete(self, key: str, *, expected_version: int | None = None) -> Any:
+        return self._wait(self._store.delete(key, expected_version=expected_version))
+
+    def entries(self, prefix: str | None = None) -> list[Entry[Any]]:
+        """All entries in order of their keys."""
+
+        async def all() -> list[Entry[Any]]:
+            return [entry async for entry in self._store.entries(prefix)]
+
+        entries: list[Entry[Any]] = self._wait(all())
+        return entries
+
+
+class BlockingItems:
+    """:class:`agentos.Items` for threads that wait."""
+
+    def __init__(self, items: Items[Any], wait: Wait) -> None:
+        self._items, self._wait = items, wait
+
+    def get(self, id: str) -> Any:
+        return self._wait(self._items.get(id))
+
+    def set(self, id: str, data: Any) -> Written:
+        written: Written = self._wait(self._items.set(id, data))
+        return written
+
+    def update(self, id: str, ops: list[dict[str, Any]]) -> Written:
+        written: Written = self._wait(self._items.update(id, ops))
+        return written
+
+    def delete(self, id: str) -> Any:
+        return self._wait(self._items.delete(id))
+
+    def all(self) -> list[Any]:
+        """The group's items, by id."""
+        items: list[Any] = self._wait(self._items.all())
+        return items
+
+    def send(self, type: str, data: Any = None, *, id: str | None = None) -> None:
+        self._wait(self._items.send(type, data, id=id))
 
 
 class Stream:

@@ -14,6 +14,7 @@ from ._agentos import STREAM_WINDOW_CHUNKS
 from .codec import FORM_VALUE, Arrived, Payload
 from .errors import AgentOSError, Code
 from .session import Outgoing, Session, Trace
+from .stores import Items, Store
 
 #: Longest timeout that travels, about 49 days.
 _TIMEOUT_MS_MAX = 2**32 - 1
@@ -61,6 +62,37 @@ class Calls(ABC):
         """Calls ``function`` and does not wait; nobody hears of the outcome."""
         session, call = self._outgoing(function, payload, timeout, metadata)
         session.send(call)
+
+    async def enqueue(
+        self, function: str, data: Any = None, *, queue: str | None = None, delay: float | None = None
+    ) -> str:
+        """Has ``function`` called later, and again until it succeeds.
+
+        :param queue: ``default`` unless said otherwise.
+        :param delay: seconds to wait before the first attempt.
+        :returns: the receipt; the message is on disk.
+        """
+        request = {"queue": queue, "function_id": function, "data": data}
+        if delay is not None:
+            request["delay_ms"] = round(delay * 1000)
+        receipt: str = (await self.trigger("queue::enqueue", request))["messageReceiptId"]
+        return receipt
+
+    async def publish(self, topic: str, data: Any = None, *, durable: bool = False) -> None:
+        """Tells those who listen to ``topic``.
+
+        :param durable: every subscriber, at least once, even if it is away; otherwise those of this
+            moment, at most once.
+        """
+        await self.trigger("queue::publish" if durable else "publish", {"topic": topic, "data": data})
+
+    def store(self, scope: str) -> Store[Any]:
+        """Values by key, kept by the engine."""
+        return Store(self.trigger, scope)
+
+    def items(self, stream: str, group: str) -> Items[Any]:
+        """A group of a stream's items, which clients can watch."""
+        return Items(self.trigger, stream, group)
 
     def _outgoing(self, function: str, payload: Any, timeout: float | None, metadata: Any) -> tuple[Session, Outgoing]:
         session, trace = self._calling

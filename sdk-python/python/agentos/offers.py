@@ -14,6 +14,7 @@ from . import http
 from .functions import Function, define
 from .shapes import JSON
 from .signature import describe
+from .triggers import Triggers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +39,9 @@ class Book:
     def name(self, original: Callable[..., Any], id: str) -> None:
         """Remembers under which id a Python function is offered."""
         self._ids[original] = id
+
+    def has(self, original: Callable[..., Any]) -> bool:
+        return original in self._ids
 
     def id_of(self, original: Callable[..., Any]) -> str:
         if original not in self._ids:
@@ -73,7 +77,7 @@ class Book:
         return gone
 
 
-class Offers:
+class Offers(Triggers):
     """The decorators of a worker."""
 
     _book: Book
@@ -149,6 +153,16 @@ class Offers:
     def bind(self, trigger_type: str, function: str, config: Any = None, *, metadata: Any = None) -> str:
         """Binds ``function``, of this worker or of another, to an event source; gives the trigger's id."""
         return self._book.bind(trigger_type, function, config, metadata)
+
+    def _bound(self, trigger_type: str, config: JSON, id: str | None) -> Callable[[F], F]:
+        def offer(original: F) -> F:
+            if not self._book.has(original) or id is not None:
+                self.function(id)(original)
+            said = {key: value for key, value in config.items() if value is not None}
+            self._book.bind(trigger_type, self._book.id_of(original), said, None)
+            return original
+
+        return offer
 
     def _default_id(self, original: Callable[..., Any]) -> str:
         return f"{self._book.worker}::{getattr(original, '__name__', type(original).__name__)}"
