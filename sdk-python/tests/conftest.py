@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("AGENTOS_BIN", ROOT / "target/release/agentos"))
 START_SECONDS = 20.0
 
 
@@ -26,12 +27,11 @@ class Engine:
 
 
 def start(data_dir: Path, bus_port: int = 0) -> Engine:
-    binary = Path(os.environ.get("AGENTOS_BIN", ROOT / "target/release/agentos"))
-    if not binary.exists():
-        pytest.fail(f"{binary} is missing; build it with `cargo build --release`")
+    if not BINARY.exists():
+        pytest.fail(f"{BINARY} is missing; build it with `cargo build --release`")
     note = data_dir / "engine.json"
     note.unlink(missing_ok=True)
-    command = [binary, "start", "--data-dir", data_dir, "--no-workers", "--bus-port", str(bus_port), "--http-port", "0"]
+    command = [BINARY, "start", "--data-dir", data_dir, "--no-workers", "--bus-port", str(bus_port), "--http-port", "0"]
     log = (data_dir / "output.log").open("ab")
     process = subprocess.Popen(command, cwd=data_dir, stdout=log, stderr=log)
     deadline = time.monotonic() + START_SECONDS

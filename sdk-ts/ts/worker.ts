@@ -234,15 +234,15 @@ export class Worker extends Caller {
   /**
    * Connects and offers everything; resolves when the engine has it. Rejects with `unavailable`
    * when no engine answers in time, `unauthenticated` when it refuses the token, or with the
-   * engine's refusal of a function.
+   * engine's refusal of a function. `place` says where the engine is, whatever was said before.
    */
-  start(): Promise<void> {
-    this.#starting ??= this.#start();
+  start(place: Pick<WorkerOptions, "url" | "token"> = {}): Promise<void> {
+    this.#starting ??= this.#start(place);
     return this.#starting;
   }
 
-  async #start(): Promise<void> {
-    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, ...options } = this.#options;
+  async #start(place: Pick<WorkerOptions, "url" | "token">): Promise<void> {
+    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, ...options } = { ...this.#options, ...place };
     const hooks = {
       lookup: (id: string) => this.#offers.lookup(id),
       state: (state: State, message: string) => this.#onState(state, message),

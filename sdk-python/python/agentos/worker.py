@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -76,6 +77,16 @@ class Worker(Offers, Calls):
         """Tells ``watcher(state, message)`` of every change of the connection, on the event loop."""
         self._watchers.append(watcher)
         return watcher
+
+    @contextlib.contextmanager
+    def elsewhere(self, *, url: str, token: str) -> Iterator[Self]:
+        """While this lasts, the worker connects there, whatever was said when it was made."""
+        before = self._options
+        self._options = {**before, "url": url, "token": token}
+        try:
+            yield self
+        finally:
+            self._options = before
 
     # ── A session ───────────────────────────────────────────────────────────────────────────
 
