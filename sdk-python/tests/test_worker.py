@@ -116,6 +116,43 @@ def test_what_the_native_module_cannot_read_fails_its_call_alone() -> None:
     asyncio.run(run())
 
 
+def test_a_call_is_made_again_while_its_errors_may_pass() -> None:
+    worker = Worker("py-retries")
+    tries = 0
+
+    @worker.function("py-retries::flaky")
+    async def flaky(failures: int) -> int:
+        nonlocal tries
+        tries += 1
+        if tries <= failures:
+            raise AgentOSError("overloaded", "later")
+        return tries
+
+    @worker.function("py-retries::no")
+    async def no() -> None:
+        nonlocal tries
+        tries += 1
+        raise AgentOSError("conflict", "no")
+
+    async def fails(function: str, payload: Any, code: str, **options: Any) -> int:
+        nonlocal tries
+        tries = 0
+        with pytest.raises(AgentOSError) as caught:
+            await worker.trigger(function, payload, **options)
+        assert caught.value.code == code
+        return tries
+
+    async def run() -> None:
+        async with worker:
+            assert await worker.trigger("py-retries::flaky", 2, retries=3) == 3
+            assert await fails("py-retries::flaky", 9, "overloaded", retries=1) == 2
+            assert await fails("py-retries::flaky", 9, "overloaded") == 1
+            assert await fails("py-retries::no", None, "conflict", retries=3) == 1
+            assert await fails("py-retries::flaky", 10**9, "overloaded", retries=10**9, timeout=0.3) > 1
+
+    asyncio.run(run())
+
+
 def test_errors_reach_the_caller() -> None:
     worker = Worker("py-errors")
 

@@ -226,6 +226,43 @@ test("the error of a nested call is passed on", async () => {
   await assert.rejects(caller.trigger("t::nested", "t::declined"), { code: "conflict", reason: "card_declined" });
 });
 
+test("a call is made again while its errors may pass", async () => {
+  let tries = 0;
+  await provider.function("t::flaky", (failures: number) => {
+    if (tries++ < failures) throw new AgentOSError("overloaded", "later");
+    return tries;
+  }).ready;
+  assert.equal(await caller.trigger("t::flaky", 2, { retries: 3 }), 3);
+  tries = 0;
+  await assert.rejects(caller.trigger("t::flaky", 9, { retries: 1 }), { code: "overloaded" });
+  assert.equal(tries, 2);
+  tries = 0;
+  await assert.rejects(caller.trigger("t::flaky", 9), { code: "overloaded" });
+  assert.equal(tries, 1);
+  await assert.rejects(caller.trigger("t::declined", 1, { retries: 3 }), { code: "conflict" });
+  tries = 0;
+  await assert.rejects(caller.trigger("t::flaky", 1e9, { retries: 1e9, timeoutMs: 300 }), { code: "overloaded" });
+  const gone = new AbortController();
+  const call = caller.trigger("t::flaky", 1e9, { retries: 1e9, signal: gone.signal });
+  await until(() => tries > 5, "it was tried again");
+  gone.abort();
+  await assert.rejects(call, { code: "cancelled" });
+});
+
+test("a handler that blocks the event loop is named", async (context) => {
+  const lines: string[] = [];
+  context.mock.method(process.stderr, "write", (line: string) => lines.push(line) > 0);
+  const busy = engine.worker("busy", { lagMs: 100 });
+  busy.function("t::computes", (ms: number) => {
+    for (const end = performance.now() + ms; performance.now() < end; );
+  });
+  await busy.start();
+  await caller.trigger("t::computes", 500);
+  const found = () => lines.find((line) => line.includes("busy: the event loop was blocked"));
+  await until(() => found() !== undefined, "a line in the log");
+  assert.match(found() ?? "", / lag_ms=\d+ called_lately=\["t::computes"\]/);
+});
+
 test("send does not wait", async () => {
   let got: unknown;
   await provider.function("t::note", (value) => void (got = value)).ready;

@@ -6,6 +6,7 @@ import type { Cancellation } from "./cancellation.js";
 import { AgentOSError, cancelled } from "./error.js";
 import type { Delivery, Extras, Orders } from "./orders.js";
 import { decode, encode, type Wire } from "./payload.js";
+import { retrying } from "./retry.js";
 import { CallStream } from "./stream.js";
 
 /** W3C trace context, passed through untouched. */
@@ -23,6 +24,11 @@ export interface CallOptions {
   /** For the handler, beside the payload. */
   metadata?: unknown;
   trace?: Trace;
+  /**
+   * `trigger` makes the call up to so many times more while its errors are `retryable`. For functions
+   * that may run twice: a worker that was lost may have done its work.
+   */
+  retries?: number;
 }
 
 /** What a nested call inherits from the call it is made in. */
@@ -57,6 +63,10 @@ export class Calls {
   }
 
   trigger<Result>(functionId: string, payload: unknown, options: CallOptions, scope?: Scope): Promise<Result> {
+    if (options.retries) {
+      const { retries, ...once } = options;
+      return retrying(retries, once, (attempt) => this.trigger(functionId, payload, attempt, scope));
+    }
     return new Promise((resolve, reject) => {
       this.#start(functionId, payload, "r", new Reply(resolve as (result: unknown) => void, reject), options, scope);
     });

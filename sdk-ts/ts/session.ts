@@ -15,6 +15,8 @@ export type { State } from "./events.js";
 export interface SessionHooks {
   /** The function with this id. */
   lookup(functionId: string): Definition | undefined;
+  /** A function of ours is about to run. */
+  called(functionId: string): void;
   /** The connection changed; must not throw. */
   state(state: State, message: string): void;
 }
@@ -45,6 +47,11 @@ export class Session {
     this.#mailbox = native(() => new Mailbox(options, () => this.#drain()));
     this.#orders = new Orders(this.#mailbox);
     this.calls = new Calls(this.#orders);
+  }
+
+  /** Calls that are being answered. */
+  get running(): number {
+    return this.#answers.size;
   }
 
   /** Offers functions and binds triggers; resolves when the engine has them. */
@@ -105,6 +112,7 @@ export class Session {
       return answer.fail(AgentOSError.from(error));
     }
     this.#answers.set(id, answer);
+    this.#hooks.called(functionId);
     void answer.run(definition, call, input, this.calls).then(() => this.#answers.delete(id));
   }
 

@@ -7,6 +7,7 @@ import { Caller } from "./caller.js";
 import type { CallOptions } from "./calls.js";
 import { AgentOSError } from "./error.js";
 import { type HttpHandler, type HttpOptions, httpHandler, routeConfig, routeId } from "./http.js";
+import { LagWatch } from "./lag.js";
 import { createLog } from "./log.js";
 import {
   type FunctionOptions,
@@ -49,6 +50,8 @@ export interface WorkerOptions {
   description?: string;
   /** How long `start` tries to reach the engine. Default 10 s; `Infinity` tries for ever. */
   connectTimeoutMs?: number;
+  /** A warning is logged when the event loop was blocked for so long. Default 250 ms; `Infinity` never. */
+  lagMs?: number;
 }
 
 /** Something offered to the engine. */
@@ -242,9 +245,12 @@ export class Worker extends Caller {
   }
 
   async #start(place: Pick<WorkerOptions, "url" | "token">): Promise<void> {
-    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, ...options } = { ...this.#options, ...place };
+    const given = { ...this.#options, ...place };
+    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, lagMs = LAG_MS, ...options } = given;
+    const lag = new LagWatch(this.#log, lagMs, () => this.#session?.running ?? 0);
     const hooks = {
       lookup: (id: string) => this.#offers.lookup(id),
+      called: (id: string) => lag.called(id),
       state: (state: State, message: string) => this.#onState(state, message),
     };
     this.#session = new Session({ ...options, name: this.name, sdkVersion: VERSION }, hooks);
@@ -321,6 +327,9 @@ export class Worker extends Caller {
 
 /** Generous for a local engine, short enough that a wrong address is noticed. */
 const CONNECT_TIMEOUT_MS = 10_000;
+
+/** What a person would call a hang, and no garbage collection takes. */
+const LAG_MS = 250;
 
 /** What `setTimeout` can wait. */
 const TIMER_MS_MAX = 0x7fff_ffff;

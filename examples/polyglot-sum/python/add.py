@@ -8,7 +8,8 @@ worker = Worker("sum-python")
 @worker.function("sum::python")
 async def add(ctx: Context, numbers: list[int], total: int) -> int:
     first, *rest = numbers
-    return await ctx.trigger("sum::rust", {"numbers": rest, "total": total + first})
+    sum: int = await ctx.trigger("sum::rust", {"numbers": rest, "total": total + first})
+    return sum
 
 
 worker.run()

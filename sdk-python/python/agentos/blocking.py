@@ -24,16 +24,17 @@ class BlockingCalls:
         return wait(self._loop, work)
 
     def trigger(
-        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None, retries: int = 0
     ) -> Any:
         """Calls ``function`` and waits for its result.
 
         :param timeout: seconds; 30 unless said otherwise.
         :param metadata: JSON for the handler, beside the payload.
+        :param retries: how many times more it is made while its errors are ``retryable``.
         :raises AgentOSError: the function's error, or the engine's: ``not_found``, ``timeout``,
             ``worker_lost``, ``overloaded``.
         """
-        return self._wait(self._calls.trigger(function, payload, timeout=timeout, metadata=metadata))
+        return self._wait(self._calls.trigger(function, payload, timeout=timeout, metadata=metadata, retries=retries))
 
     def stream(
         self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None

@@ -13,6 +13,7 @@ from . import codec
 from ._agentos import STREAM_WINDOW_CHUNKS
 from .codec import FORM_VALUE, Arrived, Payload
 from .errors import AgentOSError, Code
+from .retry import retrying
 from .session import Outgoing, Session, Trace
 from .stores import Items, Store
 
@@ -33,17 +34,25 @@ class Calls(ABC):
         return timeout
 
     async def trigger(
-        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None
+        self, function: str, payload: Any = None, *, timeout: float | None = None, metadata: Any = None, retries: int = 0
     ) -> Any:
         """Calls ``function`` and waits for its result.
 
         :param timeout: seconds; 30 unless said otherwise.
         :param metadata: JSON for the handler, beside the payload.
+        :param retries: makes the call up to so many times more while its errors are ``retryable``,
+            within the same timeout; for functions that may run twice: a worker that was lost may
+            have done its work.
         :raises AgentOSError: the function's error, or the engine's: ``not_found``, ``timeout``,
             ``worker_lost``, ``overloaded``.
 
         Cancelling the task that waits cancels the call.
         """
+        if retries > 0:
+            limit = self._limit(timeout)
+            return await retrying(
+                lambda left: self.trigger(function, payload, timeout=left, metadata=metadata), retries, limit
+            )
         session, call = self._outgoing(function, payload, timeout, metadata)
         body, form = await session.call(call)
         return body if form == FORM_VALUE else decoded(function, body, form)
