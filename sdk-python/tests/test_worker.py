@@ -184,6 +184,7 @@ def test_errors_reach_the_caller() -> None:
             assert "test_worker.py" in error.details["stack"]
             assert "no JSON form" in (await fails("py-errors::odd")).message
             assert (await fails("py-errors::nothing")).code == "not_found"
+            assert (await fails("")).code == "invalid_input"
 
     asyncio.run(run())
 

@@ -112,7 +112,10 @@ test("any text may be asked for, and be metadata", async () => {
   const metadata = { text: "a\nb\u2028\u0001" };
   const seen = await caller.trigger<{ metadata: unknown }>("t::context", 1, { metadata });
   assert.deepEqual(seen.metadata, metadata);
-  for (const id of ["r 1\nx 1\n", "t::echo\n", "\ud800", ""]) await assert.rejects(caller.trigger(id, 1), AgentOSError);
+  for (const id of ["r 1\nx 1\n", "t::echo\n", "\ud800"]) {
+    await assert.rejects(caller.trigger(id, 1), { code: "not_found" });
+  }
+  await assert.rejects(caller.trigger("", 1), { code: "invalid_input" });
   assert.equal(await caller.trigger("t::echo", "still here"), "still here");
 });
 

@@ -172,6 +172,7 @@ export class Calls {
     scope: Scope | undefined,
   ): void {
     if (this.#closed) throw closed();
+    if (!functionId) throw new AgentOSError("invalid_input", "a call needs a function's id", { origin: "caller" });
     const timeoutMs = Math.min(options.timeoutMs ?? Infinity, scope?.timeLeftMs ?? Infinity);
     if (timeoutMs <= 0) {
       throw new AgentOSError("timeout", "the deadline passed before the call was made", { origin: "caller" });

@@ -105,6 +105,8 @@ class Calls(ABC):
 
     def _outgoing(self, function: str, payload: Any, timeout: float | None, metadata: Any) -> tuple[Session, Outgoing]:
         session, trace = self._calling
+        if not function:
+            raise AgentOSError(Code.INVALID_INPUT, "a call needs a function's id", origin="caller")
         data, binary = encoded(payload)
         side_car = None if metadata is None else codec.dumps(metadata).decode()
         return session, (function, data, binary, _milliseconds(self._limit(timeout)), *trace, side_car)
