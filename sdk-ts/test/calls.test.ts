@@ -266,6 +266,31 @@ test("a handler that blocks the event loop is named", async (context) => {
   assert.match(found() ?? "", / lag_ms=\d+ called_lately=\["t::computes"\]/);
 });
 
+test("lines may go to the engine's log, within the trace of their call", async (context) => {
+  const lines: string[] = [];
+  const shop = engine.worker("shop", { logs: "both" });
+  shop.log.info("nobody is there yet");
+  context.mock.method(process.stderr, "write", (line: string) => lines.push(line) > 0);
+  shop.function("t::logs", (_, { log, trace }) => {
+    log.warn("low on tea", { left: 2, big: 1n, error: new TypeError("boom") });
+    return trace.traceparent;
+  });
+  await shop.start();
+  const traceparent = await caller.trigger<string>("t::logs");
+  type Kept = { body: string; severity_text: string; trace_id: string; attributes: Record<string, unknown> };
+  let kept: Kept | undefined;
+  await until(async () => {
+    const { logs } = await caller.trigger<{ logs: Kept[] }>("engine::logs::list", {});
+    return (kept = logs.find(({ body }) => body === "low on tea")) !== undefined;
+  }, "the record");
+  assert.equal(kept?.severity_text, "WARN");
+  assert.equal(kept?.trace_id, traceparent.split("-")[1]);
+  assert.deepEqual([kept?.attributes["source"], kept?.attributes["left"], kept?.attributes["big"]], ["t::logs", 2, "1"]);
+  assert.equal(kept?.attributes["dropped_before"], 1, "the line before the start is counted");
+  assert.match(String(kept?.attributes["error"]), /TypeError: boom/);
+  assert.ok(lines.some((line) => line.includes("WARN  t::logs: low on tea left=2 big=1 error=")), `${lines}`);
+});
+
 test("send does not wait", async () => {
   let got: unknown;
   await provider.function("t::note", (value) => void (got = value)).ready;

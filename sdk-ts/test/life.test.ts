@@ -5,6 +5,9 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { Worker } from "@agentos/sdk";
 import { Engine, until } from "./engine.js";
 
 const PACKAGE = fileURLToPath(new URL("../../", import.meta.url));
@@ -29,6 +32,26 @@ function program(source: string) {
   child.stdout.on("data", (text) => (run.output += String(text)));
   return run;
 }
+
+test("a worker that is closed leaves nothing behind", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
+  const place = { url: engine.url, token: engine.token };
+  const live = async () => {
+    const worker = new Worker("short-lived", place);
+    worker.function("l::short", (value) => value);
+    await worker.start();
+    assert.equal(await worker.trigger("l::short", 1), 1);
+    await worker.close();
+    return new WeakRef(worker);
+  };
+  const refs: WeakRef<Worker>[] = [];
+  for (let n = 0; n < 20; n++) refs.push(await live());
+  await until(() => (collect(), refs.every((ref) => ref.deref() === undefined)), "all are collected");
+  assert.ok(timers() <= before, `${process.getActiveResourcesInfo()}`);
+});
 
 test("everything is offered again after the engine was gone", async () => {
   const provider = engine.worker("provider");

@@ -4,6 +4,7 @@
  */
 import type { Cancellation } from "./cancellation.js";
 import { AgentOSError, cancelled } from "./error.js";
+import type { Logs } from "./log.js";
 import type { Delivery, Extras, Orders } from "./orders.js";
 import { decode, encode, type Wire } from "./payload.js";
 import { retrying } from "./retry.js";
@@ -58,7 +59,11 @@ export class Calls {
   #last = 0;
   #closed = false;
 
-  constructor(orders: Orders) {
+  constructor(
+    orders: Orders,
+    /** For what is written while a call is answered. */
+    readonly logs: Logs,
+  ) {
     this.#orders = orders;
   }
 

@@ -5,7 +5,7 @@ import { Caller } from "./caller.js";
 import type { CallOptions, Calls, Scope, Trace } from "./calls.js";
 import type { Cancellation } from "./cancellation.js";
 import type { CallEvent } from "./events.js";
-import { createLog, type Log } from "./log.js";
+import type { Log } from "./log.js";
 import type { CallStream } from "./stream.js";
 
 /** The call a handler is answering. */
@@ -69,7 +69,7 @@ export class CallContext extends Caller implements Context, Scope {
   }
 
   get log(): Log {
-    return createLog(this.function);
+    return this.#calls.logs.of(this.function, this.trace);
   }
 
   trigger<Result = unknown>(functionId: string, payload?: unknown, options: CallOptions = {}): Promise<Result> {

@@ -6,6 +6,7 @@ import { Answer, type Definition } from "./answer.js";
 import { Calls } from "./calls.js";
 import { AgentOSError, type ErrorBody } from "./error.js";
 import { type CallEvent, type Event, Kind, type State, drain } from "./events.js";
+import type { Logs } from "./log.js";
 import { Orders, native } from "./orders.js";
 import { decode, type Wire } from "./payload.js";
 
@@ -39,14 +40,18 @@ export class Session {
   readonly #hooks: SessionHooks;
   readonly #answers = new Map<number, Answer>();
   readonly #registrations = new Map<number, Registration>();
+  readonly #letGo: () => void;
   /** The addon keeps no process alive; an open session does. */
   readonly #alive = setInterval(() => {}, KEEP_ALIVE_MS);
 
-  constructor(options: ConnectOptions, hooks: SessionHooks) {
+  constructor(options: ConnectOptions, logs: Logs, hooks: SessionHooks) {
     this.#hooks = hooks;
-    this.#mailbox = native(() => new Mailbox(options, () => this.#drain()));
+    // The addon holds on to what it is to call for as long as the process lives.
+    let session: Session | undefined = this;
+    this.#letGo = () => (session = undefined);
+    this.#mailbox = native(() => new Mailbox(options, () => void (session && session.#drain())));
     this.#orders = new Orders(this.#mailbox);
-    this.calls = new Calls(this.#orders);
+    this.calls = new Calls(this.#orders, logs);
   }
 
   /** Calls that are being answered. */
@@ -137,6 +142,7 @@ export class Session {
       const closed = new AgentOSError("unavailable", "the worker was closed", { origin: "caller" });
       for (const registration of this.#registrations.values()) registration.reject(closed);
       this.calls.close();
+      this.#letGo();
     }
     this.#hooks.state(state, message);
   }

@@ -8,7 +8,7 @@ import type { CallOptions } from "./calls.js";
 import { AgentOSError } from "./error.js";
 import { type HttpHandler, type HttpOptions, httpHandler, routeConfig, routeId } from "./http.js";
 import { LagWatch } from "./lag.js";
-import { createLog } from "./log.js";
+import { type Log, type LogTarget, Logs } from "./log.js";
 import {
   type FunctionOptions,
   type FunctionSpec,
@@ -50,6 +50,8 @@ export interface WorkerOptions {
   description?: string;
   /** How long `start` tries to reach the engine. Default 10 s; `Infinity` tries for ever. */
   connectTimeoutMs?: number;
+  /** Where `log` and the logs of contexts write. Default `stderr`. */
+  logs?: LogTarget;
   /** A warning is logged when the event loop was blocked for so long. Default 250 ms; `Infinity` never. */
   lagMs?: number;
 }
@@ -72,7 +74,9 @@ export class Worker extends Caller {
   readonly #options: WorkerOptions;
   readonly #offers = new Offers();
   readonly #listeners = new Set<(state: State, message: string) => void>();
-  readonly #log;
+  readonly #logs: Logs;
+  /** Writes lines that name this worker. */
+  readonly log: Log;
   readonly #launched = deferred();
   readonly #closed = deferred();
   #session: Session | undefined;
@@ -88,7 +92,10 @@ export class Worker extends Caller {
     }
     this.name = name;
     this.#options = options;
-    this.#log = createLog(name);
+    this.#logs = new Logs(name, options.logs ?? "stderr", (id, entry, trace) => {
+      this.#open().calls.send(id, entry, trace ? { trace } : {});
+    });
+    this.log = this.#logs.of(name);
   }
 
   // ── Offering ──────────────────────────────────────────────────────────────────────────────
@@ -186,7 +193,7 @@ export class Worker extends Caller {
   #offered(id: string, functions: FunctionSpec[], triggers: TriggerSpec[]): Offered {
     const ready = this.#session ? this.#session.register(functions, triggers) : this.#launched.promise;
     ready.catch((error: unknown) => {
-      if (this.#state === "connected") this.#log.error("registration failed", { id, error });
+      if (this.#state === "connected") this.log.error("registration failed", { id, error });
     });
     const triggerIds = triggers.map((trigger) => trigger.id);
     return { id, ready, remove: () => this.#remove(functions.length > 0 ? [id] : [], triggerIds) };
@@ -246,14 +253,14 @@ export class Worker extends Caller {
 
   async #start(place: Pick<WorkerOptions, "url" | "token">): Promise<void> {
     const given = { ...this.#options, ...place };
-    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, lagMs = LAG_MS, ...options } = given;
-    const lag = new LagWatch(this.#log, lagMs, () => this.#session?.running ?? 0);
+    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, lagMs = LAG_MS, logs: _, ...options } = given;
+    const lag = new LagWatch(this.log, lagMs, () => this.#session?.running ?? 0);
     const hooks = {
       lookup: (id: string) => this.#offers.lookup(id),
       called: (id: string) => lag.called(id),
       state: (state: State, message: string) => this.#onState(state, message),
     };
-    this.#session = new Session({ ...options, name: this.name, sdkVersion: VERSION }, hooks);
+    this.#session = new Session({ ...options, name: this.name, sdkVersion: VERSION }, this.#logs, hooks);
     try {
       const registered = this.#session.register(this.#offers.functions, this.#offers.triggers);
       await this.#within(connectTimeoutMs, registered);
@@ -320,7 +327,7 @@ export class Worker extends Caller {
     this.#state = state;
     this.#message = message;
     if (state === "closed") this.#closed.resolve();
-    if (before === "connected" && state === "disconnected") this.#log.warn("connection lost", { why: message });
+    if (before === "connected" && state === "disconnected") this.log.warn("connection lost", { why: message });
     for (const listener of this.#listeners) listener(state, message);
   }
 }

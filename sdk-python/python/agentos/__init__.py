@@ -21,6 +21,7 @@ from .context import Context
 from .errors import AgentOSError, Code
 from .events import CronRun, ItemEvent, StateChange
 from .http import HttpRequest, HttpResponse
+from .logs import LogHandler
 from .session import State, Trace
 from .stores import Entry, Items, Store, Written
 from .worker import Worker
@@ -36,6 +37,7 @@ __all__ = [
     "HttpResponse",
     "ItemEvent",
     "Items",
+    "LogHandler",
     "State",
     "StateChange",
     "Store",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from . import codec
+from . import codec, logs
 from .codec import Payload
 from .context import Context, SyncContext
 from .errors import AgentOSError, Code, from_exception
@@ -62,6 +62,8 @@ class Server:
 
     async def _answer(self, call: Incoming, context: Context, sink: Sink) -> None:
         context.begun = True
+        # The task's own: it ends with it.
+        logs.current.set(context)
         try:
             payload = await self._run(call, context, sink)
         except asyncio.CancelledError:

@@ -63,6 +63,11 @@ class Worker(Offers, Calls):
         return self._book.worker
 
     @property
+    def session(self) -> Session | None:
+        """The session, for parts of this package that go on when there is none."""
+        return self._session
+
+    @property
     def _calling(self) -> tuple[Session, Trace]:
         if self._session is None:
             raise unavailable("the worker is not connected: use `async with worker:` or `worker.run()`")
