@@ -1,6 +1,7 @@
 /** HTTP routes over a real engine. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import * as z from "zod";
 import { AgentOSError, HttpResponse, type Worker } from "@agentos/sdk";
 import { routeId } from "#dist/http.js";
 import { Engine, until } from "./engine.js";
@@ -21,6 +22,14 @@ before(async () => {
   worker.http("POST", "/things", { id: "web::create" }, ({ body, headers }) =>
     new HttpResponse({ got: body, agent: headers["x-agent"] }, { status: 201, headers: { "x-made": "yes" } }),
   );
+  const order = z.object({ item: z.string(), count: z.number().int().default(1) });
+  const page = z.object({ page: z.coerce.number().min(1).default(1) });
+  const place = { type: "object", properties: { shop: { enum: ["tea", "milk"] } } };
+  worker.http("POST", "/shops/:shop", { body: order, query: page, params: place }, ({ body, query, params }) => ({
+    bought: `${body.count} ${body.item}`,
+    page: query.page,
+    shop: params["shop"],
+  }));
   worker.http("POST", "/raw", { rawBody: true }, ({ rawBody }) => rawBody?.toString("hex"));
   worker.http("GET", "/events", async function* () {
     yield { n: 1 };
@@ -67,6 +76,26 @@ test("body, headers and a chosen status", async () => {
   const response = await get("/things", init);
   assert.deepEqual([response.status, response.headers.get("x-made")], [201, "yes"]);
   assert.deepEqual(await response.json(), { got: { a: 1 }, agent: "t" });
+});
+
+test("parts of a request are checked and completed by their schemas", async () => {
+  const headers = { "content-type": "application/json" };
+  const post = (path: string, body: unknown) => get(path, { method: "POST", headers, body: JSON.stringify(body) });
+  const good = await post("/shops/tea?page=2", { item: "green" });
+  assert.deepEqual(await good.json(), { bought: "1 green", page: 2, shop: "tea" });
+  const wrong: [string, unknown, RegExp][] = [
+    ["/shops/tea", { item: 7 }, /body\.item: /],
+    ["/shops/tea", undefined, /body: /],
+    ["/shops/tea?page=0", { item: "green" }, /query\.page: /],
+    ["/shops/coffee", { item: "green" }, /params\.shop: /],
+  ];
+  for (const [path, body, message] of wrong) {
+    const response = await post(path, body);
+    assert.equal(response.status, 422);
+    assert.match(await response.text(), message);
+  }
+  const { functions } = await worker.trigger<{ functions: object[] }>("engine::functions::list");
+  assert.match(JSON.stringify(functions), /an HTTP request","properties":\{"body":\{"type":"object","properties":\{"item"/);
 });
 
 test("the body's own bytes", async () => {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as z from "zod";
-import { Worker } from "@agentos/sdk";
+import { type CronRun, type Params, Worker } from "@agentos/sdk";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function same<A, B>(_: Same<A, B>): void {}
@@ -29,6 +29,28 @@ test("types follow from schemas", () => {
   // @ts-expect-error the input of a plain schema has no known shape
   worker.function("a::wrong", { input: { type: "object" } }, (input) => input.n);
   worker.http("GET", "/x/:id", ({ params }) => params["id"]);
+  worker.http("POST", "/y", { body: z.object({ n: z.number() }), query: z.object({ p: z.coerce.number() }) }, (request) => {
+    same<typeof request.body, { n: number }>(true);
+    same<typeof request.query, { p: number }>(true);
+    same<typeof request.params, Params>(true);
+  });
+  // @ts-expect-error the body has no such field
+  worker.http("POST", "/z", { body: z.object({ n: z.number() }) }, ({ body }) => body.m);
+  // @ts-expect-error a body without a schema has no known shape
+  worker.http("POST", "/z", ({ body }) => body.m);
+  worker.cron("@daily", { missed: "once" }, (run) => same<typeof run, CronRun>(true));
+  // @ts-expect-error no such policy
+  worker.cron("@daily", { missed: "sometimes" }, () => {});
+  worker.consume<{ id: number }>("paid", { attempts: 5 }, (order) => same<typeof order, { id: number }>(true));
+  // @ts-expect-error no such option
+  worker.consume("paid", { atempts: 5 }, () => {});
+  worker.watch<number>({ scope: "n" }, (change) => same<typeof change.new_value, number | null>(true));
+  const store = worker.store<{ n: number }>("n");
+  same<ReturnType<typeof store.get>, Promise<{ n: number } | null>>(true);
+  // @ts-expect-error the store holds objects
+  () => store.set("a", 1);
+  // @ts-expect-error a step names its operand
+  () => store.update("a", [{ type: "increment", path: "n" }]);
   same<ReturnType<typeof worker.trigger<number>>, Promise<number>>(true);
   assert.equal(worker.state, "connecting");
 });

@@ -7,7 +7,7 @@ export type { Context } from "./context.js";
 export { AgentOSError } from "./error.js";
 export type { ErrorBody, ErrorCode, ErrorOptions, ErrorOrigin } from "./error.js";
 export { HttpResponse } from "./http.js";
-export type { HttpHandler, HttpOptions, HttpRequest } from "./http.js";
+export type { HttpHandler, HttpOptions, HttpRequest, HttpSchemas, Params, Query } from "./http.js";
 export type { Log, LogTarget } from "./log.js";
 export type { FunctionOptions, Handler, Returned } from "./offers.js";
 export type { JsonSchema, Schema } from "./schema.js";

@@ -93,11 +93,16 @@ function ajvIssue({ instancePath, params, message = "does not fit" }: ErrorObjec
   return { field: fieldName(last === undefined ? keys : [...keys, last]), message: why };
 }
 
-/** The input of `functionId`, checked. */
-export async function checkInput(functionId: string, run: Check | undefined, value: unknown): Promise<unknown> {
+/** The input of `functionId`, or one part of it, checked. */
+export async function checkInput(
+  functionId: string,
+  run: Check | undefined,
+  value: unknown,
+  part?: string,
+): Promise<unknown> {
   const checking = await run?.(value);
   if (!checking?.issues) return checking ? checking.value : value;
-  const { issues } = checking;
+  const issues = part === undefined ? checking.issues : checking.issues.map((issue) => within(part, issue));
   throw new AgentOSError("invalid_input", `input of \`${functionId}\`: ${describe(issues)}`, {
     origin: "caller",
     details: { field: issues[0]?.field ?? "", issues },
@@ -110,6 +115,11 @@ export async function checkOutput(functionId: string, run: Check | undefined, va
   if (!checking?.issues) return checking ? checking.value : value;
   const { issues } = checking;
   throw new AgentOSError("failed", `result of \`${functionId}\`: ${describe(issues)}`, { details: { issues } });
+}
+
+function within(part: string, { field, message }: Issue): Issue {
+  const joint = field === "" || field.startsWith("[") ? "" : ".";
+  return { field: part + joint + field, message };
 }
 
 function describe(issues: Issue[]): string {

@@ -6,7 +6,18 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { Caller } from "./caller.js";
 import type { CallOptions } from "./calls.js";
 import { AgentOSError } from "./error.js";
-import { type HttpHandler, type HttpOptions, httpHandler, routeConfig, routeId } from "./http.js";
+import {
+  type HttpHandler,
+  type HttpOptions,
+  type HttpSchemas,
+  type Params,
+  type PartOf,
+  type Query,
+  httpHandler,
+  routeConfig,
+  routeId,
+  routeSchema,
+} from "./http.js";
 import { LagWatch } from "./lag.js";
 import { type Log, type LogTarget, Logs } from "./log.js";
 import {
@@ -125,12 +136,28 @@ export class Worker extends Caller {
 
   /** Answers `method` on `path`, `:name` and `*rest` being parameters. */
   http(method: string, path: string, handler: HttpHandler): Offered;
-  http(method: string, path: string, options: HttpOptions, handler: HttpHandler): Offered;
-  http(method: string, path: string, ...rest: [HttpHandler] | [HttpOptions, HttpHandler]): Offered {
-    const [options, handler] = rest.length === 1 ? [{}, rest[0]] : rest;
+  /** The same; parts of the request that have a schema are checked, and their types follow from it. */
+  http<
+    Body extends Schema | undefined = undefined,
+    InQuery extends Schema | undefined = undefined,
+    InPath extends Schema | undefined = undefined,
+  >(
+    method: string,
+    path: string,
+    options: HttpOptions & HttpSchemas<Body, InQuery, InPath>,
+    handler: HttpHandler<PartOf<Body, unknown>, PartOf<InQuery, Query>, PartOf<InPath, Params>>,
+  ): Offered;
+  http(
+    method: string,
+    path: string,
+    ...rest: [HttpHandler] | [HttpOptions & HttpSchemas, HttpHandler<never, never, never>]
+  ): Offered {
+    const [options, handler] = rest.length === 1 ? [{}, rest[0]] : [rest[0], rest[1] as HttpHandler];
     const id = options.id ?? routeId(this.name, method, path);
-    const described = { ...options, streams: isGenerator(handler) };
-    const spec = this.#offers.addFunction(id, described, httpHandler(handler));
+    const { description } = options;
+    const described = { ...(description !== undefined && { description }), streams: isGenerator(handler) };
+    const spec = this.#offers.addFunction(id, described, httpHandler(id, options, handler));
+    spec.input_schema = routeSchema(options);
     const trigger = this.#offers.addTrigger("http", id, routeConfig(method, path, options));
     return this.#offered(id, [spec], [trigger]);
   }
