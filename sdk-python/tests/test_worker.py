@@ -74,6 +74,25 @@ def test_values_arrive_as_they_were() -> None:
     asyncio.run(run())
 
 
+def test_many_calls_at_once_and_large_ones() -> None:
+    worker = Worker("py-many")
+
+    @worker.function("py-many::echo")
+    async def echo(value: Any) -> Any:
+        return value
+
+    async def run() -> None:
+        async with worker:
+            calls = (worker.trigger("py-many::echo", number) for number in range(10_000))
+            assert await asyncio.gather(*calls) == list(range(10_000))
+            data = b"payload of many bytes " * (60 * 2**20 // 22)
+            assert await worker.trigger("py-many::echo", data) == data
+            text = data[: 30 * 2**20].decode()
+            assert await worker.trigger("py-many::echo", {"text": text}) == {"text": text}
+
+    asyncio.run(run())
+
+
 def test_calls_of_one_moment_arrive_in_their_order() -> None:
     worker = Worker("py-order")
     seen: list[Any] = []

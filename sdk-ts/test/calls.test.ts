@@ -78,8 +78,15 @@ test("a worker can call itself", async () => {
   assert.equal(await provider.trigger("t::echo", 1), 1);
 });
 
+test("a large payload crosses, as text and as bytes", async () => {
+  const bytes = Buffer.alloc(60 << 20, "payload of many bytes ");
+  assert.ok(bytes.equals(await caller.trigger<Uint8Array>("t::echo", bytes)));
+  const text = bytes.toString("latin1", 0, 30 << 20);
+  assert.ok((await caller.trigger("t::echo", { text }).then((back) => (back as { text: string }).text)) === text);
+});
+
 test("many calls at once each get their own answer", async () => {
-  const numbers = Array.from({ length: 2_000 }, (_, n) => n);
+  const numbers = Array.from({ length: 10_000 }, (_, n) => n);
   assert.deepEqual(await Promise.all(numbers.map((n) => caller.trigger("t::echo", n))), numbers);
 });
 
