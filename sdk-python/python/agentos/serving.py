@@ -44,7 +44,9 @@ class Server:
         sink = Sink(self._session, call)
         context = Context(self._session, call, sink)
         task = self._session.loop.create_task(self._answer(call, context, sink))
-        self._running[call.id] = task, context
+        # An eager task may be through already.
+        if not task.done():
+            self._running[call.id] = task, context
 
     def on_cancel(self, id: int) -> None:
         if running := self._running.get(id):
@@ -78,7 +80,7 @@ class Server:
         else:
             self._session.reply(call.id, payload)
         finally:
-            del self._running[call.id]
+            self._running.pop(call.id, None)
 
     async def _run(self, call: Incoming, context: Context, sink: Sink) -> Payload:
         function = self._functions.get(call.function)
