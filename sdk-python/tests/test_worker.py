@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -70,25 +69,6 @@ def test_values_arrive_as_they_were() -> None:
             back = await asyncio.gather(*(worker.trigger("py-values::echo", value) for value in values))
             assert back == values
             assert [type(value) for value in back[:12]] == [type(value) for value in values[:12]]
-
-    asyncio.run(run())
-
-
-def test_many_calls_at_once_and_large_ones() -> None:
-    worker = Worker("py-many")
-
-    @worker.function("py-many::echo")
-    async def echo(value: Any) -> Any:
-        return value
-
-    async def run() -> None:
-        async with worker:
-            calls = (worker.trigger("py-many::echo", number) for number in range(10_000))
-            assert await asyncio.gather(*calls) == list(range(10_000))
-            data = b"payload of many bytes " * (60 * 2**20 // 22)
-            assert await worker.trigger("py-many::echo", data) == data
-            text = data[: 30 * 2**20].decode()
-            assert await worker.trigger("py-many::echo", {"text": text}) == {"text": text}
 
     asyncio.run(run())
 
@@ -462,10 +442,8 @@ def test_many_calls_at_once() -> None:
 
     async def run() -> None:
         async with worker:
-            began = time.monotonic()
-            answers = await asyncio.gather(*(worker.trigger("py-many::echo", number) for number in range(2000)))
-            assert answers == list(range(2000))
-            assert time.monotonic() - began < 10
+            answers = await asyncio.gather(*(worker.trigger("py-many::echo", number) for number in range(10_000)))
+            assert answers == list(range(10_000))
 
     asyncio.run(run())
 
@@ -479,7 +457,7 @@ def test_large_payloads(engine: Engine) -> None:
 
     async def run() -> None:
         async with worker:
-            data = bytes(range(256)) * 20_000
+            data = bytes(range(256)) * 240_000
             assert await worker.trigger("py-large::echo", data) == data
 
     asyncio.run(run())

@@ -49,3 +49,13 @@ test("what has no JSON form is refused, naming whose fault it is", () => {
   assert.throws(() => encode(1n, "the result of `f`", "worker"), { code: "failed", origin: "worker" });
   assert.throws(() => decode("{", "input of `f`", "caller"), { code: "invalid_input" });
 });
+
+test("a number that is none is refused, wherever it stands", () => {
+  for (const value of [NaN, -Infinity, { a: [null, { b: Infinity }] }]) {
+    assert.throws(() => encode(value, "it", "caller"), { code: "invalid_input", message: /it has no JSON form: .* is -?(NaN|Infinity)/ });
+  }
+  assert.throws(() => encode({ a: [NaN] }, "it", "worker"), { code: "failed", message: /the value\.a\.0 is NaN/ });
+  for (const value of [null, undefined, { a: null, b: [undefined] }, "null", new Date(NaN), 2 ** 53, 5e-324]) {
+    assert.equal(encode(value, "it", "caller"), JSON.stringify(value) ?? "null");
+  }
+});
