@@ -98,6 +98,7 @@ async fn serve<D: Dialect>(
                 outgoing.end_of_frame();
             }
         }
+        dialect.end_of_read(&mut outgoing.bytes);
         let _ = input.split_to(taken);
     }
 }

@@ -164,6 +164,7 @@ impl<D: Dialect> Caller<D> {
                     Heard::Other(_) => {}
                 }
             }
+            self.dialect.end_of_read(&mut outgoing.bytes);
             let _ = input.split_to(taken);
         }
         Ok(())

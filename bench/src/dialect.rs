@@ -100,8 +100,14 @@ pub(crate) trait Dialect: Clone + 'static {
     fn write_number(&self, number: u64, at: &mut [u8]);
     /// The message at the beginning of `input` and its length, once it is there as a whole.
     fn parse<'a>(&self, input: &'a [u8]) -> Result<Option<(usize, Heard<'a>)>>;
-    /// `None`: the function returns nothing.
+    /// `None`: the function returns nothing, as nobody waits for it.
     fn answer(&self, reply_to: &[u8], payload: Option<&[u8]>, out: &mut Vec<u8>);
+
+    /// Everything of one read has been handled: says what was kept to be said together.
+    fn end_of_read(&self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+
     fn pong(&self, ping: &[u8], out: &mut Vec<u8>);
 
     fn write_call(&self, template: &Template, number: u64, out: &mut Vec<u8>) {

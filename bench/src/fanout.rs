@@ -208,6 +208,7 @@ async fn listen<D: Dialect>(mut link: Link, dialect: D, shared: &Shared) -> Resu
                 Heard::Reply { .. } | Heard::Other(_) => {}
             }
         }
+        dialect.end_of_read(&mut outgoing.bytes);
         let _ = input.split_to(taken);
     }
 }

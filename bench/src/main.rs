@@ -44,7 +44,7 @@ macro_rules! speaking {
                 $role.await
             }
             Tongue::V2 => {
-                let $dialect = |_| V2;
+                let $dialect = |_| V2::default();
                 $role.await
             }
             Tongue::Nats => {
@@ -98,7 +98,7 @@ fn perform(verb: Verb) -> Result<()> {
                 peer, spread, window, dialect
             ))
         }),
-        Verb::Idle(crowd) => local(idle::run(crowd, |_| V2)),
+        Verb::Idle(crowd) => local(idle::run(crowd, |_| V2::default())),
     }
 }
 

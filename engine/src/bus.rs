@@ -12,7 +12,10 @@ use agentos_core::{
     Caller, Effect, Effects, Event, FunctionView, Limits, Now, Refusal, Refused, Routed, Router,
     SessionSpec, SessionView, Settled, TriggerTypeView, TriggerView, Watcher, policy::Rules,
 };
-use agentos_protocol::{CallRef, CallView, ErrorBody, Frame, PayloadView, Register, SessionId};
+use agentos_protocol::{
+    Call, CallId, CallRef, CallView, Delivery, ErrorBody, Frame, Payload, PayloadView, Register,
+    SessionId,
+};
 use dashmap::DashMap;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +39,12 @@ pub(crate) trait Deliver: Send + Sync {
         self.deliver(Frame::Call(call)).map_err(|(_, why)| why)
     }
 
+    /// Takes a call that was made in this process.
+    #[expect(clippy::boxed_local, reason = "a worker in this process keeps the box")]
+    fn call_here(&self, routed: Routed, call: Box<Call>) -> Result<(), Undelivered> {
+        self.call(&routed, &call.view())
+    }
+
     /// Takes a result as it lies in its worker's message.
     fn result(&self, settled: &Settled, payload: PayloadView<'_>) -> Result<(), Undelivered> {
         let frame = Frame::Reply {
@@ -44,6 +53,11 @@ pub(crate) trait Deliver: Send + Sync {
             outcome: Ok(payload.to_payload()),
         };
         self.deliver(frame).map_err(|(_, why)| why)
+    }
+
+    /// Takes a result that was made in this process.
+    fn result_here(&self, settled: &Settled, payload: Payload) -> Result<(), Undelivered> {
+        self.result(settled, payload.view())
     }
 
     /// Ends the session once what was taken is delivered.
@@ -153,44 +167,93 @@ impl Bus {
 
     /// Handles a call that a session without rules has made.
     pub(crate) fn call(&self, now: Now, caller: &Caller, call: &CallView<'_>) {
-        let mut out = Effects::new();
         match self.router.call(now, caller, call) {
             Ok(routed) => {
                 let sent = match self.way(routed.to) {
                     Some(way) => way.call(&routed, call),
                     None => Err(Undelivered::Closed),
                 };
-                let id = routed.call.into();
-                let refused = |why, out: &mut _| {
-                    self.router
-                        .on_call_refused(now, routed.to, Some(&id), why, out);
-                };
-                match sent {
-                    Ok(()) => {}
-                    Err(Undelivered::Full) => refused(Refusal::Full, &mut out),
-                    Err(Undelivered::Closed) => refused(Refusal::Closed, &mut out),
-                    Err(Undelivered::Unsayable(error)) => {
-                        self.router
-                            .fail_refused(now, routed.to, Some(&id), error, &mut out);
-                    }
-                }
-                if routed.sooner {
-                    out.push(Effect::Sooner);
-                }
+                self.sent(now, (routed.to, routed.call), routed.sooner, sent);
             }
             Err(error) => {
-                let (reference, function) = (call.call.clone(), call.function.into());
-                self.router.refuse_call(
-                    caller.session(),
-                    reference,
-                    function,
-                    &call.delivery,
-                    error,
-                    &mut out,
-                );
+                let made = (call.call.clone(), call.function.into());
+                self.nobody_runs(caller, made, &call.delivery, error);
             }
         }
+    }
+
+    /// Handles a call that a worker in this process has made, and which may be passed on as it is.
+    pub(crate) fn call_here(&self, caller: &Caller, call: Box<Call>) {
+        let now = self.clock.now();
+        match self.router.call(now, caller, &call.view()) {
+            Ok(routed) => {
+                let (place, sooner) = ((routed.to, routed.call), routed.sooner);
+                let sent = match self.way(routed.to) {
+                    Some(way) => way.call_here(routed, call),
+                    None => Err(Undelivered::Closed),
+                };
+                self.sent(now, place, sooner, sent);
+            }
+            Err(error) => {
+                let Call {
+                    call,
+                    function,
+                    delivery,
+                    ..
+                } = *call;
+                self.nobody_runs(caller, (call, function), &delivery, error);
+            }
+        }
+    }
+
+    /// A call has been given to its callee, or was not taken.
+    fn sent(
+        &self,
+        now: Now,
+        (to, call): (SessionId, CallId),
+        sooner: bool,
+        sent: Result<(), Undelivered>,
+    ) {
+        if sent.is_ok() && !sooner {
+            return;
+        }
+        let mut out = Effects::new();
+        let id = call.into();
+        let refused = |why, out: &mut _| {
+            self.router.on_call_refused(now, to, Some(&id), why, out);
+        };
+        match sent {
+            Ok(()) => {}
+            Err(Undelivered::Full) => refused(Refusal::Full, &mut out),
+            Err(Undelivered::Closed) => refused(Refusal::Closed, &mut out),
+            Err(Undelivered::Unsayable(error)) => {
+                self.router
+                    .fail_refused(now, to, Some(&id), error, &mut out);
+            }
+        }
+        if sooner {
+            out.push(Effect::Sooner);
+        }
         self.perform(out);
+    }
+
+    fn nobody_runs(
+        &self,
+        caller: &Caller,
+        (call, function): (Option<CallRef>, Arc<str>),
+        delivery: &Delivery,
+        error: ErrorBody,
+    ) {
+        let mut out = Effects::new();
+        let from = caller.session();
+        self.router
+            .refuse_call(from, call, function, delivery, error, &mut out);
+        self.perform(out);
+    }
+
+    /// A void call that the session `from` was given went well.
+    pub(crate) fn done(&self, now: Now, from: SessionId, call: CallId) {
+        self.router.done(now, from, call);
     }
 
     /// Handles a result that the session `from` sent.
@@ -202,14 +265,28 @@ impl Bus {
         payload: PayloadView<'_>,
     ) {
         // Late, doubled and foreign results find nobody.
-        let Some(settled) = self.router.settle(now, from, call) else {
-            return;
-        };
-        let Some(way) = self.way(settled.to) else {
-            return;
-        };
+        if let Some(settled) = self.router.settle(now, from, call)
+            && let Some(way) = self.way(settled.to)
+        {
+            let told = way.result(&settled, payload);
+            self.told(settled, told);
+        }
+    }
+
+    /// Handles a result of a worker in this process, which may be passed on as it is.
+    pub(crate) fn result_here(&self, from: SessionId, call: &CallRef, payload: Payload) {
+        if let Some(settled) = self.router.settle(self.clock.now(), from, call)
+            && let Some(way) = self.way(settled.to)
+        {
+            let told = way.result_here(&settled, payload);
+            self.told(settled, told);
+        }
+    }
+
+    /// A caller has been given its result, or did not take it.
+    fn told(&self, settled: Settled, told: Result<(), Undelivered>) {
         let mut out = Effects::new();
-        match way.result(&settled, payload) {
+        match told {
             Ok(()) | Err(Undelivered::Closed) => return,
             Err(Undelivered::Full) => self.router.on_reply_refused(settled.to, &mut out),
             Err(Undelivered::Unsayable(error)) => out.push(Effect::Send {
@@ -290,17 +367,17 @@ impl Bus {
                     Some(way) => way.deliver(frame),
                     None => Err((frame, Undelivered::Closed)),
                 };
-                let now = self.clock.now();
+                let now = || self.clock.now();
                 match sent {
                     Ok(()) => {}
                     Err((frame, Undelivered::Full)) => {
-                        self.router.refused(now, to, frame, Refusal::Full, next);
+                        self.router.refused(now(), to, frame, Refusal::Full, next);
                     }
                     Err((frame, Undelivered::Closed)) => {
-                        self.router.refused(now, to, frame, Refusal::Closed, next);
+                        self.router.refused(now(), to, frame, Refusal::Closed, next);
                     }
                     Err((frame, Undelivered::Unsayable(error))) => {
-                        self.router.unsendable(now, to, frame, error, next);
+                        self.router.unsendable(now(), to, frame, error, next);
                     }
                 }
             }

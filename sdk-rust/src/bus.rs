@@ -75,9 +75,14 @@ impl Bus {
 
     /// A call with options.
     pub fn call(&self, function: &str) -> CallBuilder<'_> {
+        self.call_shared(function.into())
+    }
+
+    /// As [`Bus::call`], for whoever calls the same function again and again.
+    pub fn call_shared(&self, function: Arc<str>) -> CallBuilder<'_> {
         CallBuilder {
             bus: self,
-            function: function.into(),
+            function,
             timeout: None,
             metadata: None,
             namespace: None,
@@ -132,18 +137,17 @@ impl CallBuilder<'_> {
     /// # Errors
     /// As [`Bus::trigger`].
     pub async fn send_payload(self, payload: Payload) -> Result<Payload, ErrorBody> {
+        let bus = self.bus;
         let (call, deadline) = self.build(payload, Delivery::Reply)?;
-        let peer = self.bus.peer.clone();
+        let peer = &bus.peer;
         let (tell, outcome) = oneshot::channel();
         let number = peer.number();
         peer.start(number, call, deadline, Box::new(tell))?;
-        let _guard = Abandon {
-            peer: &peer,
-            number,
-        };
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
+        let guard = Abandon { peer, number };
+        let outcome = outcome.await;
+        // Nobody has to be told any more.
+        std::mem::forget(guard);
+        outcome.unwrap_or_else(|_| Err(ErrorBody::engine(Code::Unavailable, "the session closed")))
     }
 
     /// Calls for a stream of chunks.
@@ -160,8 +164,8 @@ impl CallBuilder<'_> {
     /// # Errors
     /// When the call could not be sent.
     pub fn stream_payload(self, payload: Payload) -> Result<CallStream, ErrorBody> {
-        let (call, deadline) = self.build(payload, Delivery::Stream)?;
         let peer = self.bus.peer.clone();
+        let (call, deadline) = self.build(payload, Delivery::Stream)?;
         let (waiter, chunks, outcome) = CallStream::waiter();
         let number = peer.number();
         peer.start(number, call, deadline, Box::new(waiter))?;
@@ -181,11 +185,12 @@ impl CallBuilder<'_> {
     /// # Errors
     /// When the call could not be sent.
     pub fn void_payload(self, payload: Payload) -> Result<(), ErrorBody> {
+        let peer = &self.bus.peer;
         let (call, _) = self.build(payload, Delivery::Void)?;
-        self.bus.peer.send(Frame::Call(Box::new(call)))
+        peer.send(Frame::Call(Box::new(call)))
     }
 
-    fn build(&self, payload: Payload, delivery: Delivery) -> Result<(Call, Instant), ErrorBody> {
+    fn build(self, payload: Payload, delivery: Delivery) -> Result<(Call, Instant), ErrorBody> {
         let now = Instant::now();
         let parent = self.bus.deadline;
         let own = self.timeout.or(if parent.is_none() {
@@ -205,12 +210,12 @@ impl CallBuilder<'_> {
                 "the deadline passed before the call was made",
             ));
         }
-        let mut call = Call::new(None, Arc::clone(&self.function), payload);
+        let mut call = Call::new(None, self.function, payload);
         call.delivery = delivery;
         call.timeout_ms = Some(u32::try_from(left.as_millis().max(1)).unwrap_or(u32::MAX));
         call.trace = self.bus.trace.clone();
-        call.metadata.clone_from(&self.metadata);
-        call.namespace.clone_from(&self.namespace);
+        call.metadata = self.metadata;
+        call.namespace = self.namespace;
         Ok((call, deadline))
     }
 }

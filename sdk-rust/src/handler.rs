@@ -116,6 +116,16 @@ impl Invocation {
         };
         self.peer.untrack(&call);
         let function = Arc::clone(&self.call.function);
+        if self.call.delivery == Delivery::Void && outcome.is_ok() {
+            let told = self
+                .peer
+                .link()
+                .and_then(|link| link.done(call, Arc::clone(&function)));
+            if let Err(error) = told {
+                tracing::warn!(%function, %error, "the end of a void call could not be told");
+            }
+            return;
+        }
         if let Err(error) = self.peer.send(Frame::Reply {
             call: call.clone(),
             function: Arc::clone(&function),

@@ -15,7 +15,6 @@ use agentos_protocol::{
     BindTrigger, Call, CallRef, Code, Delivery, ErrorBody, Frame, Payload, Register, Rejected,
     TriggerSpec, Unregister, stand_in,
 };
-use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -32,9 +31,26 @@ pub trait Link: Send + Sync + 'static {
     /// `overloaded` when the outbox is full, `unavailable` when the session is gone.
     fn send(&self, frame: Frame) -> Result<(), ErrorBody>;
 
+    /// Says that a void call went well, sooner or later: nobody waits to hear it.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    fn done(&self, call: CallRef, function: Arc<str>) -> Result<(), ErrorBody> {
+        self.send(result_of_nothing(call, function))
+    }
+
     /// True when the other end cannot vanish without a word, so that it alone keeps deadlines.
     fn keeps_deadlines(&self) -> bool {
         false
+    }
+}
+
+/// The result of a call whose function has nothing to say.
+pub(crate) fn result_of_nothing(call: CallRef, function: Arc<str>) -> Frame {
+    Frame::Reply {
+        call,
+        function,
+        outcome: Ok(Payload::NULL),
     }
 }
 
@@ -69,6 +85,9 @@ struct Pending {
 /// Hears what became of a registration.
 pub(crate) type Confirm = Box<dyn FnOnce(Vec<Rejected>) + Send + Sync>;
 
+/// Looked up with on every call.
+type Map<K, V> = dashmap::DashMap<K, V, ahash::RandomState>;
+
 /// A worker's end of a session. Cheap to clone.
 #[derive(Clone)]
 pub struct Peer(pub(crate) Arc<Inner>);
@@ -76,13 +95,13 @@ pub struct Peer(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     link: OnceLock<Arc<dyn Link>>,
     next: AtomicU64,
-    pending: DashMap<u64, Pending>,
+    pending: Map<u64, Pending>,
     /// Told when a call starts on a link that does not keep deadlines.
     started: Notify,
-    registrations: DashMap<u64, Vec<Confirm>>,
-    handlers: DashMap<Arc<str>, Arc<dyn Handler>>,
-    providers: DashMap<Arc<str>, Arc<dyn TriggerProvider>>,
-    running: DashMap<CallRef, Arc<Running>>,
+    registrations: Map<u64, Vec<Confirm>>,
+    handlers: Map<Arc<str>, Arc<dyn Handler>>,
+    providers: Map<Arc<str>, Arc<dyn TriggerProvider>>,
+    running: Map<CallRef, Arc<Running>>,
     /// Everything registered, to be said again after a reconnect.
     offered: Mutex<Register>,
 }
@@ -98,12 +117,12 @@ impl Peer {
         Peer(Arc::new(Inner {
             link: OnceLock::new(),
             next: AtomicU64::new(1),
-            pending: DashMap::new(),
+            pending: Map::default(),
             started: Notify::new(),
-            registrations: DashMap::new(),
-            handlers: DashMap::new(),
-            providers: DashMap::new(),
-            running: DashMap::new(),
+            registrations: Map::default(),
+            handlers: Map::default(),
+            providers: Map::default(),
+            running: Map::default(),
             offered: Mutex::new(Register::default()),
         }))
     }

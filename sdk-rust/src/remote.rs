@@ -5,7 +5,7 @@ mod options;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use agentos_protocol::{Code, ErrorBody, Frame};
+use agentos_protocol::{CallRef, Code, ErrorBody, Frame};
 use agentos_wire::{Held, Limits, Outbox, Refusal};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{connection::State, options::Options};
-use crate::{Bus, Context, Link, Peer, Registrar, Worker};
+use crate::{Bus, Context, Link, Peer, Registrar, Worker, peer::result_of_nothing};
 
 /// How long [`Client::close`] waits for calls that still run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,13 +35,28 @@ struct OutboxLink(Arc<Outbox>);
 
 impl Link for OutboxLink {
     fn send(&self, frame: Frame) -> Result<(), ErrorBody> {
-        self.0.push(frame).map_err(|refused| match refused.why {
-            Refusal::Full => ErrorBody::engine(
-                Code::Overloaded,
-                "too many frames wait to be sent to the engine",
-            ),
-            Refusal::Closed => ErrorBody::engine(Code::Unavailable, "the client is closed"),
-        })
+        self.0.push(frame).map_err(|refused| refusal(refused.why))
+    }
+
+    fn done(&self, call: CallRef, function: Arc<str>) -> Result<(), ErrorBody> {
+        let is_told = match call.number() {
+            Some(number) => self.0.done(number).map_err(refusal)?,
+            None => false,
+        };
+        if is_told {
+            return Ok(());
+        }
+        self.send(result_of_nothing(call, function))
+    }
+}
+
+fn refusal(why: Refusal) -> ErrorBody {
+    match why {
+        Refusal::Full => ErrorBody::engine(
+            Code::Overloaded,
+            "too many frames wait to be sent to the engine",
+        ),
+        Refusal::Closed => ErrorBody::engine(Code::Unavailable, "the client is closed"),
     }
 }
 

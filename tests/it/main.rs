@@ -22,6 +22,7 @@ mod http_limits;
     reason = "a check holds its whole scenario, and runs once"
 )]
 mod iii;
+mod large;
 mod observe;
 mod pubsub;
 mod queue;
@@ -30,3 +31,4 @@ mod reload;
 mod stream;
 mod stream_clients;
 mod supervised;
+mod void;

@@ -156,7 +156,7 @@ pub(crate) fn lint() -> Result<()> {
 }
 
 pub(crate) fn fuzz(seconds: &str) -> Result<()> {
-    for target in ["v2_decode", "iii_decode"] {
+    for target in ["v2_decode", "v2_parts", "iii_decode"] {
         step(
             "engine/protocol",
             &format!("cargo +nightly fuzz run {target} -- -max_total_time={seconds}"),

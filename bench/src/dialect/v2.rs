@@ -1,5 +1,11 @@
 //! `agentos.v2`: frames are made by the codec once, then sent again with another number.
 
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use agentos_protocol::{
     Call, CallRef, Delivery, Frame, FunctionSpec, Hello, Payload, Register, TriggerSpec,
     codec::{
@@ -19,8 +25,22 @@ use crate::{
 /// Where the number of a call is in its header.
 const NUMBER: std::ops::Range<usize> = 8..16;
 
-#[derive(Clone)]
-pub(crate) struct V2;
+/// As our SDKs: so many results of void calls make a message, fewer wait for another message or so
+/// long.
+const DONE_MAX: usize = 64;
+const DONE_DELAY: Duration = Duration::from_millis(2);
+
+#[derive(Clone, Default)]
+pub(crate) struct V2 {
+    done: Rc<RefCell<Done>>,
+}
+
+/// Void calls that have been run, and since when some are.
+#[derive(Default)]
+struct Done {
+    numbers: Vec<u8>,
+    since: Option<Instant>,
+}
 
 impl Dialect for V2 {
     async fn open(&self, place: &Place, end: &End) -> Result<Link> {
@@ -103,11 +123,32 @@ impl Dialect for V2 {
     }
 
     fn answer(&self, reply_to: &[u8], payload: Option<&[u8]>, out: &mut Vec<u8>) {
-        let payload = payload.unwrap_or(b"null");
+        let Some(payload) = payload else {
+            let mut done = self.done.borrow_mut();
+            done.numbers.extend_from_slice(reply_to);
+            return;
+        };
         websocket::begin(BINARY, HEADER_BYTES + payload.len(), out);
         out.extend_from_slice(&[kind::RESULT, 0, 0, 0, 0, 0, 0, 0]);
         out.extend_from_slice(reply_to);
         out.extend_from_slice(payload);
+    }
+
+    fn end_of_read(&self, out: &mut Vec<u8>) {
+        let mut done = self.done.borrow_mut();
+        if done.numbers.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let is_due = now.duration_since(*done.since.get_or_insert(now)) >= DONE_DELAY;
+        if out.is_empty() && !is_due && done.numbers.len() < DONE_MAX * NUMBER.len() {
+            return;
+        }
+        websocket::begin(BINARY, HEADER_BYTES + done.numbers.len(), out);
+        out.push(kind::DONE);
+        out.extend_from_slice(&[0; HEADER_BYTES - 1]);
+        out.append(&mut done.numbers);
+        done.since = None;
     }
 
     fn pong(&self, ping: &[u8], out: &mut Vec<u8>) {

@@ -113,7 +113,8 @@ impl Target {
     }
 
     fn to<'a>(&self, bus: &'a Bus) -> CallBuilder<'a> {
-        let call = bus.call(&self.function).namespace(self.namespace.clone());
+        let function = Arc::clone(&self.function);
+        let call = bus.call_shared(function).namespace(self.namespace.clone());
         match &self.metadata {
             Some(metadata) => call.metadata(Arc::clone(metadata)),
             None => call,

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentos_core::{SessionSpec, policy::Trust};
-use agentos_protocol::{Code, ErrorBody, Frame, Hello, SessionId};
+use agentos_core::{Caller, Routed, SessionSpec, Settled, policy::Trust};
+use agentos_protocol::{Call, Code, ErrorBody, Frame, Hello, Payload, SessionId};
 use agentos_sdk::{Bus as BusHandle, Link, Peer, Registrar, Worker};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ impl LocalSession {
         });
         peer.attach(Arc::new(ToBus {
             bus: Arc::clone(bus),
-            id: opened.id,
+            caller: opened.caller,
         }));
         bus.on_frame(opened.id, Frame::Hello(Box::new(hello(name))));
         let mut registrar = Registrar::new();
@@ -135,6 +135,20 @@ impl Deliver for ToPeer {
         Ok(())
     }
 
+    fn call_here(&self, routed: Routed, mut call: Box<Call>) -> Result<(), Undelivered> {
+        routed.address(&mut call);
+        self.deliver(Frame::Call(call)).map_err(|(_, why)| why)
+    }
+
+    fn result_here(&self, settled: &Settled, payload: Payload) -> Result<(), Undelivered> {
+        let frame = Frame::Reply {
+            call: settled.call.clone(),
+            function: Arc::clone(&settled.function),
+            outcome: Ok(payload),
+        };
+        self.deliver(frame).map_err(|(_, why)| why)
+    }
+
     fn close(&self, why: &ErrorBody) {
         self.peer.lost(|_| false, &why.message);
     }
@@ -143,18 +157,28 @@ impl Deliver for ToPeer {
 /// The worker's way to the engine.
 struct ToBus {
     bus: Arc<Bus>,
-    id: SessionId,
+    caller: Caller,
 }
 
 impl Link for ToBus {
     fn send(&self, frame: Frame) -> Result<(), ErrorBody> {
-        if matches!(frame, Frame::Hello(_)) {
-            return Err(ErrorBody::caller(
-                Code::InvalidFrame,
-                "the session has been greeted",
-            ));
+        let id = self.caller.session();
+        match frame {
+            Frame::Hello(_) => {
+                return Err(ErrorBody::caller(
+                    Code::InvalidFrame,
+                    "the session has been greeted",
+                ));
+            }
+            // These two are nearly all.
+            Frame::Call(call) => self.bus.call_here(&self.caller, call),
+            Frame::Reply {
+                call,
+                outcome: Ok(payload),
+                ..
+            } => self.bus.result_here(id, &call, payload),
+            frame => self.bus.on_frame(id, frame),
         }
-        self.bus.on_frame(self.id, frame);
         Ok(())
     }
 

@@ -5,9 +5,16 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use agentos_core::{Caller, Now, SessionSpec, policy::Trust};
 use agentos_protocol::{
     Code, ErrorBody, Frame, SessionId, Welcome,
-    codec::{Message, SUBPROTOCOL, v2},
+    codec::{
+        MESSAGE_BYTES_MAX, Message, SUBPROTOCOL,
+        v2::{
+            self, done,
+            parts::{self, Assembly},
+        },
+    },
 };
 use agentos_wire::{Ended, Hooks, Incoming, Kind, Outbox};
+use bytes::Bytes;
 
 use super::{Guest, V2Way, access::Way, socket::close_code};
 use crate::{
@@ -33,6 +40,8 @@ pub(crate) struct V2 {
     now: Now,
     /// Its listener gave it rules.
     is_limited: bool,
+    /// Large messages of which not all parts have come.
+    assembly: Assembly,
 }
 
 impl V2 {
@@ -48,6 +57,7 @@ impl V2 {
             bus,
             way_out: Arc::new(V2Way(Arc::clone(&outbox))),
             outbox,
+            assembly: Assembly::new(gate.message_bytes_max()),
             gate,
             trusted,
             is_limited: guest.is_some(),
@@ -88,10 +98,17 @@ impl V2 {
             reattach_token: None,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             message_bytes_max: self.gate.message_bytes_max() as u64,
-            features: Vec::new(),
+            features: [parts::FEATURE, done::FEATURE].map(str::to_owned).into(),
         };
         if let Ok(bytes) = v2::encode(&Frame::Welcome(Box::new(welcome))) {
             self.outbox.write_first(&Message::Binary(bytes));
+        }
+        if hello
+            .features
+            .iter()
+            .any(|feature| feature == parts::FEATURE)
+        {
+            self.outbox.divide(MESSAGE_BYTES_MAX);
         }
         hello.features.push(SUBPROTOCOL.to_owned());
         self.bus.on_frame(opened.id, Frame::Hello(hello));
@@ -111,6 +128,40 @@ impl V2 {
         self.fault(error);
         self.outbox.close(close);
     }
+
+    /// Handles a whole message. `owner`: the bytes of which it is all, where they can be shared.
+    fn take(&mut self, message: &[u8], owner: Option<&Bytes>) {
+        if let Some(caller) = &self.caller {
+            match v2::quick(message, owner) {
+                Ok(Some(v2::Quick::Call(call))) => return self.bus.call(self.now, caller, &call),
+                Ok(Some(v2::Quick::Reply { call, payload })) => {
+                    let session = caller.session();
+                    return self.bus.result(self.now, session, &call, payload);
+                }
+                Ok(None) => {}
+                Err(error) => return self.fault(error),
+            }
+        }
+        if let Some((session, _)) = &self.session
+            && done::is_done(message)
+        {
+            return match done::read(message) {
+                Ok(calls) => calls.for_each(|call| self.bus.done(self.now, *session, call)),
+                Err(error) => self.fault(error),
+            };
+        }
+        let bytes = owner.map_or_else(|| Bytes::copy_from_slice(message), Bytes::clone);
+        match (v2::decode(&bytes), &self.session) {
+            (Ok(Frame::Hello(_)), Some(_)) => self.fault(ErrorBody::caller(
+                Code::InvalidFrame,
+                "the session has been greeted",
+            )),
+            (Ok(frame), Some((_, way))) => way.take(frame),
+            (Ok(frame), None) => self.greet(frame),
+            (Err(error), Some(_)) => self.fault(error),
+            (Err(error), None) => self.end(error),
+        }
+    }
 }
 
 impl Hooks for V2 {
@@ -125,27 +176,15 @@ impl Hooks for V2 {
                 "this dialect has binary messages only",
             ));
         }
-        if let Some(caller) = &self.caller {
-            match v2::quick(message.bytes(), message.owner()) {
-                Ok(Some(v2::Quick::Call(call))) => return self.bus.call(self.now, caller, &call),
-                Ok(Some(v2::Quick::Reply { call, payload })) => {
-                    let session = caller.session();
-                    return self.bus.result(self.now, session, &call, payload);
-                }
+        if parts::is_part(message.bytes()) && self.session.is_some() {
+            return match self.assembly.add(message.bytes()) {
+                Ok(Some(whole)) => self.take(&whole, Some(&whole)),
                 Ok(None) => {}
-                Err(error) => return self.fault(error),
-            }
+                Err(error) if error.code == Code::PayloadTooLarge => self.end(error),
+                Err(error) => self.fault(error),
+            };
         }
-        match (v2::decode(&message.to_bytes()), &self.session) {
-            (Ok(Frame::Hello(_)), Some(_)) => self.fault(ErrorBody::caller(
-                Code::InvalidFrame,
-                "the session has been greeted",
-            )),
-            (Ok(frame), Some((_, way))) => way.take(frame),
-            (Ok(frame), None) => self.greet(frame),
-            (Err(error), Some(_)) => self.fault(error),
-            (Err(error), None) => self.end(error),
-        }
+        self.take(message.bytes(), message.owner());
     }
 
     fn ended(&mut self, ended: &Ended) {

@@ -13,7 +13,7 @@ const HEADER_BYTES_MAX: usize = 14;
 pub(crate) const CONTROL_BYTES_MAX: usize = 125;
 
 /// Room that [`begin`] leaves for a header: enough for messages between 126 bytes and 64 KiB.
-const ROOM: usize = 4;
+pub(crate) const ROOM: usize = 4;
 
 /// Which end of the connection this is: clients mask what they send, servers do not (§5.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,8 @@
 //!
 //! One task per session reads. Everything that waits in the outbox leaves in one write, by that
 //! task or by the one that wrote it there, and all messages of one read are handled before the
-//! task yields. Knows neither dialect nor router: [`Hooks`] take messages and write frames.
+//! task yields. Knows neither dialect nor router: [`Hooks`] take messages and write frames; only
+//! how large messages of the binary dialect leave in parts is known here (`transfers`).
 
 mod connect;
 mod cork;
@@ -12,6 +13,7 @@ mod pump;
 mod reader;
 mod sending;
 mod socket;
+mod transfers;
 
 pub use connect::{Stream, connect};
 pub use cork::is_in as is_corked;

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::VecDeque, sync::Arc, task::Waker};
 
 use agentos_protocol::{
     ErrorBody, Frame,
-    codec::{Draft, Message},
+    codec::{Draft, Mark, Message, v2::parts::PART_BYTES},
 };
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
@@ -16,12 +16,17 @@ use serde_json::Value;
 
 use crate::{
     cork,
-    framing::{Opcode, Role, begin, finish},
+    framing::{Opcode, ROOM, Role, begin, finish},
     sending::{Direct, Sending},
+    transfers::Transfers,
 };
 
 /// Largest part of a message: below the 16 MiB that WebSocket libraries take for one frame.
 const PART_BYTES_MAX: usize = 8 << 20;
+
+/// So many results of void calls are a message of their own; fewer wait for other messages, or a
+/// little while.
+pub(crate) const DONE_MAX: usize = 64;
 
 /// Memory that a buffer keeps between two bursts.
 const KEPT_BYTES: usize = 64 << 10;
@@ -30,7 +35,8 @@ const KEPT_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub frames_max: usize,
-    /// One frame larger than this still fits into an empty outbox.
+    /// Of small ones, and as many again of large ones: neither takes the room of the others. One
+    /// frame larger than this still fits into an empty outbox.
     pub bytes_max: usize,
 }
 
@@ -111,8 +117,12 @@ struct Waiting {
     /// Messages that are written already, so many of them.
     messages: Draft,
     count: usize,
-    /// Bytes of `frames`.
-    bytes: usize,
+    /// Large messages, if they leave in parts.
+    transfers: Option<Box<Transfers>>,
+    /// Void calls that went well and of which the peer has not heard, if it takes them so.
+    done: Option<Vec<u64>>,
+    /// Bytes of `frames`, of the small ones and the large.
+    bytes: [usize; 2],
     close: Option<Close>,
     opened: bool,
     gone: bool,
@@ -147,7 +157,8 @@ impl Outbox {
         if waiting.gone || waiting.close.is_some() {
             return Err(Unwritten::Refused(Refusal::Closed));
         }
-        if waiting.count >= self.limits.frames_max / 4 * share.quarters() {
+        let count = waiting.count + waiting.apart(Transfers::len);
+        if count >= self.limits.frames_max / 4 * share.quarters() {
             return Err(Unwritten::Refused(Refusal::Full));
         }
         let before = waiting.messages.len();
@@ -163,9 +174,21 @@ impl Outbox {
                 return Err(Unwritten::Unsayable(error));
             }
         }
-        if before > 0 && waiting.messages.len() > self.limits.bytes_max / 4 * share.quarters() {
+        let apart = waiting.goes_apart(start);
+        let (before, after) = if apart {
+            let before = waiting.apart(Transfers::bytes);
+            (before, before + waiting.messages.len_since(start))
+        } else {
+            (before, waiting.messages.len())
+        };
+        if before > 0 && after > self.limits.bytes_max / 4 * share.quarters() {
             waiting.messages.rewind(start);
             return Err(Unwritten::Refused(Refusal::Full));
+        }
+        if apart {
+            waiting.set_apart(start);
+            self.see_to(waiting);
+            return Ok(());
         }
         let opcode = kind.opcode();
         finish(
@@ -235,15 +258,15 @@ impl Outbox {
                 });
             }
             let frames_full = waiting.frames.len() >= self.limits.frames_max / 4 * share;
-            let bytes_full = !waiting.frames.is_empty()
-                && waiting.bytes + size > self.limits.bytes_max / 4 * share;
+            let waits = waiting.bytes[class(size)] + waiting.apart_of(size);
+            let bytes_full = waits > 0 && waits + size > self.limits.bytes_max / 4 * share;
             if frames_full || bytes_full {
                 return Err(Refused {
                     frame,
                     why: Refusal::Full,
                 });
             }
-            waiting.bytes += size;
+            waiting.bytes[class(size)] += size;
             waiting.frames.push_back(frame);
             if waiting.held > 0 {
                 return Ok(());
@@ -264,7 +287,8 @@ impl Outbox {
         {
             let mut waiting = self.waiting.lock();
             for frame in frames.into_iter().rev() {
-                waiting.bytes += size_of_frame(&frame);
+                let size = size_of_frame(&frame);
+                waiting.bytes[class(size)] += size;
                 waiting.frames.push_front(frame);
             }
         }
@@ -273,10 +297,18 @@ impl Outbox {
 
     /// Takes the oldest frame.
     pub fn pop(&self) -> Option<Frame> {
+        self.next().map(|(frame, _)| frame)
+    }
+
+    /// Takes the oldest frame; true when it is to be written apart, as it may leave in parts.
+    pub(crate) fn next(&self) -> Option<(Frame, bool)> {
         let mut waiting = self.waiting.lock();
         let frame = waiting.frames.pop_front()?;
-        waiting.bytes -= size_of_frame(&frame);
-        Some(frame)
+        let size = size_of_frame(&frame);
+        waiting.bytes[class(size)] -= size;
+        let may_divide = |transfers: &Transfers| !transfers.is_empty() || size > PART_BYTES;
+        let apart = waiting.transfers.as_deref().is_some_and(may_divide);
+        Some((frame, apart))
     }
 
     /// Removes and returns the frames that `unwanted` picks.
@@ -285,7 +317,10 @@ impl Outbox {
         let (out, kept): (VecDeque<Frame>, VecDeque<Frame>) = std::mem::take(&mut waiting.frames)
             .into_iter()
             .partition(|frame| unwanted(frame));
-        waiting.bytes = kept.iter().map(size_of_frame).sum();
+        waiting.bytes = [0; 2];
+        for size in kept.iter().map(size_of_frame) {
+            waiting.bytes[class(size)] += size;
+        }
         waiting.frames = kept;
         out.into()
     }
@@ -298,7 +333,7 @@ impl Outbox {
     /// Frames and messages that wait.
     pub fn len(&self) -> usize {
         let waiting = self.waiting.lock();
-        waiting.frames.len() + waiting.count
+        waiting.frames.len() + waiting.count + waiting.apart(Transfers::len)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -337,7 +372,11 @@ impl Outbox {
     /// How the session is to be closed, once nothing waits any more.
     pub(crate) fn closing(&self) -> Option<Close> {
         let waiting = self.waiting.lock();
-        if waiting.frames.is_empty() && waiting.count == 0 {
+        let left = waiting.frames.len()
+            + waiting.count
+            + waiting.apart(Transfers::len)
+            + waiting.done.as_ref().map_or(0, Vec::len);
+        if left == 0 {
             waiting.close.clone()
         } else {
             None
@@ -359,6 +398,11 @@ impl Outbox {
 
     /// A new connection: what an earlier one was given is lost with it.
     pub(crate) fn connect(&self, direct: Option<Direct>, said: Draft) {
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.transfers = None;
+            waiting.done = None;
+        }
         *self.sending.lock() = Sending::new(direct, said);
     }
 
@@ -371,13 +415,83 @@ impl Outbox {
         self.sending.lock()
     }
 
-    /// Moves the messages that wait into `out`, which must be empty.
-    pub(crate) fn take_messages(&self, out: &mut Draft) {
+    /// From now on large messages leave in parts: the peer of this connection has said that it
+    /// takes them, and messages of up to `message_bytes_max`.
+    pub fn divide(&self, message_bytes_max: usize) {
+        self.waiting.lock().transfers = Some(Box::new(Transfers::new(message_bytes_max)));
+    }
+
+    /// From now on [`Outbox::done`] has an effect: the peer of this connection takes such messages.
+    pub fn collect_done(&self) {
+        self.waiting.lock().done = Some(Vec::new());
+    }
+
+    /// Tells the peer some time soon that a void call went well; `Ok(false)` when it takes that
+    /// only as a result.
+    ///
+    /// # Errors
+    /// When too many wait.
+    pub fn done(&self, call: u64) -> Result<bool, Refusal> {
+        let mut waiting = self.waiting.lock();
+        let Some(done) = &mut waiting.done else {
+            return Ok(false);
+        };
+        if done.len() >= self.limits.frames_max {
+            return Err(Refusal::Full);
+        }
+        done.push(call);
+        let count = done.len();
+        drop(waiting);
+        // The first one sets a timer; in between nobody has to be woken.
+        if count == 1 || count == DONE_MAX {
+            self.reader.wake();
+        }
+        Ok(true)
+    }
+
+    /// Moves the void calls that went well into `out` if there are enough for a message, or `now`.
+    /// True when some are left.
+    pub(crate) fn take_done(&self, now: bool, out: &mut Vec<u64>) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_closing = waiting.close.is_some();
+        let Some(done) = waiting.done.as_mut().filter(|done| !done.is_empty()) else {
+            return false;
+        };
+        if !now && !is_closing && done.len() < DONE_MAX {
+            return true;
+        }
+        out.append(done);
+        false
+    }
+
+    /// Moves the messages that wait into `out`, which must be empty. True when parts of large ones
+    /// wait as well.
+    pub(crate) fn take_messages(&self, out: &mut Draft) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.corked = false;
         if waiting.count > 0 {
             waiting.count = 0;
             std::mem::swap(&mut waiting.messages, out);
+        }
+        waiting.apart(Transfers::len) > 0
+    }
+
+    /// Adds some parts of large messages to `out`.
+    pub(crate) fn take_parts(&self, role: Role, out: &mut Draft) {
+        if let Some(transfers) = &mut self.waiting.lock().transfers {
+            transfers.write(role, out);
+        }
+    }
+
+    /// Takes `message`, which was written apart, unless it may as well go now.
+    pub(crate) fn set_apart(&self, message: Draft, role: Role, out: &mut Draft) -> Option<Draft> {
+        let mut waiting = self.waiting.lock();
+        match &mut waiting.transfers {
+            Some(transfers) if transfers.wants(message.text(), message.len()) => {
+                transfers.add(message, role, out);
+                None
+            }
+            _ => Some(message),
         }
     }
 
@@ -426,9 +540,47 @@ impl Drop for Held<'_> {
 impl Waiting {
     fn clear(&mut self) {
         self.frames.clear();
-        self.bytes = 0;
+        self.bytes = [0; 2];
         self.messages.clear(KEPT_BYTES);
         self.count = 0;
+        if let Some(done) = &mut self.done {
+            done.clear();
+        }
+        if let Some(transfers) = &mut self.transfers {
+            transfers.clear();
+        }
+    }
+
+    /// A figure of what leaves in parts.
+    fn apart(&self, figure: fn(&Transfers) -> usize) -> usize {
+        self.transfers.as_deref().map_or(0, figure)
+    }
+
+    /// What leaves in parts and shares its room with a frame of `size` bytes.
+    fn apart_of(&self, size: usize) -> usize {
+        match class(size) {
+            SMALL => 0,
+            _ => self.apart(Transfers::bytes),
+        }
+    }
+
+    /// Whether the message that was begun at `start` is to leave in parts.
+    fn goes_apart(&self, start: Mark) -> bool {
+        let Some(transfers) = &self.transfers else {
+            return false;
+        };
+        let head = &self.messages.text()[start.text_at() + ROOM..];
+        transfers.wants(head, self.messages.len_since(start) - ROOM)
+    }
+
+    /// Sets the message that was begun at `start` apart.
+    fn set_apart(&mut self, start: Mark) {
+        let message = self.messages.split_off(start, ROOM);
+        let before = self.messages.len();
+        if let Some(transfers) = &mut self.transfers {
+            transfers.add(message, Role::Server, &mut self.messages);
+        }
+        self.count += usize::from(self.messages.len() > before);
     }
 }
 
@@ -440,6 +592,15 @@ impl crate::Kind {
         }
     }
 }
+/// Index into the bytes of frames: those that are small.
+const SMALL: usize = 0;
+const LARGE: usize = 1;
+
+/// Whether a frame of so many bytes takes the room of small ones or of large.
+fn class(size: usize) -> usize {
+    if size > PART_BYTES { LARGE } else { SMALL }
+}
+
 /// Bytes a frame is counted with: what may be large in it, and a flat rate for the rest.
 fn size_of_frame(frame: &Frame) -> usize {
     const FLAT: usize = 256;
@@ -572,6 +733,47 @@ mod tests {
         listen();
         outbox.push(Frame::Ping).expect("open");
         assert_eq!(wakes(), 2);
+    }
+
+    #[test]
+    fn a_large_frame_leaves_the_room_of_small_ones() {
+        let outbox = Outbox::new(Limits {
+            frames_max: 16,
+            bytes_max: 4096,
+        });
+        let chunk = |bytes| Frame::Chunk {
+            call: CallRef::Number(1),
+            payload: Payload::binary(vec![0; bytes]),
+        };
+        outbox.push(chunk(PART_BYTES)).expect("empty");
+        outbox.push(chunk(100)).expect("it has room of its own");
+        let refused = outbox.push(chunk(PART_BYTES)).expect_err("full");
+        assert_eq!(refused.why, Refusal::Full);
+        outbox.pop().expect("one waits");
+        outbox.push(chunk(PART_BYTES)).expect("room again");
+    }
+
+    #[test]
+    fn void_calls_are_told_of_when_there_are_many_or_it_is_time() {
+        let outbox = Outbox::new(Limits::default());
+        let mut told = Vec::new();
+        assert_eq!(outbox.done(1), Ok(false), "the peer takes no such message");
+        outbox.collect_done();
+        for call in 1..DONE_MAX as u64 {
+            assert_eq!(outbox.done(call), Ok(true));
+        }
+        assert!(outbox.take_done(false, &mut told), "they wait");
+        outbox.done(64).expect("there is room");
+        assert!(!outbox.take_done(false, &mut told), "enough for a message");
+        assert_eq!(told, (1..=64).collect::<Vec<u64>>());
+        outbox.done(65).expect("there is room");
+        outbox.close(Close {
+            code: 1000,
+            reason: "done".into(),
+        });
+        assert_eq!(outbox.closing(), None);
+        assert!(!outbox.take_done(false, &mut told), "none is left behind");
+        assert_eq!(outbox.closing().map(|close| close.code), Some(1000));
     }
 
     #[test]

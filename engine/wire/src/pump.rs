@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use agentos_protocol::{Frame, codec::Draft};
+use agentos_protocol::{
+    Frame,
+    codec::{Draft, v2::done},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep},
 };
 
 use crate::{
@@ -28,6 +31,10 @@ const WRITE_BATCH: usize = 1024;
 
 /// Largest part of a message: below the 16 MiB that WebSocket libraries take for one frame.
 const PART_BYTES_MAX: usize = 8 << 20;
+
+/// How long a few results of void calls wait for company: the engine takes the worker for a little
+/// busier than it is for as long.
+const DONE_DELAY: Duration = Duration::from_millis(2);
 
 /// How long a peer may take to see a close through.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -119,6 +126,8 @@ where
         closing: false,
         is_idle: false,
         pongs: Draft::default(),
+        done: Vec::new(),
+        done_due: None,
     };
     let ended = match state.greet(hooks) {
         Some(ended) => ended,
@@ -201,6 +210,10 @@ struct State {
     is_idle: bool,
     /// Answers to pings.
     pongs: Draft,
+    /// Void calls that went well, on their way into a message.
+    done: Vec<u64>,
+    /// When those that wait are to be told.
+    done_due: Option<Pin<Box<Sleep>>>,
 }
 
 impl State {
@@ -322,6 +335,8 @@ impl State {
                 draft.prepend(std::mem::take(&mut self.pongs));
             }
             self.encode(outbox, draft, hooks);
+            outbox.take_parts(self.role, draft);
+            self.say_done(outbox, draft, context);
             if draft.is_empty() {
                 break;
             }
@@ -340,15 +355,70 @@ impl State {
         }
     }
 
+    /// Says which void calls went well: when something is said anyway, when there are many, or when
+    /// they have waited long enough.
+    fn say_done(&mut self, outbox: &Outbox, draft: &mut Draft, context: &mut Context<'_>) {
+        if self.role == Role::Server {
+            return;
+        }
+        let is_due = match &mut self.done_due {
+            Some(due) => due.as_mut().poll(context).is_ready(),
+            None => false,
+        };
+        if is_due {
+            self.done_due = None;
+        }
+        let some_wait = outbox.take_done(is_due || !draft.is_empty(), &mut self.done);
+        if !self.done.is_empty() {
+            let start = begin(draft);
+            done::write(&self.done, draft);
+            finish(draft, start, Opcode::Binary, self.role, PART_BYTES_MAX);
+            self.done.clear();
+            self.done_due = None;
+        }
+        if some_wait && self.done_due.is_none() {
+            let due = self.done_due.insert(Box::pin(sleep(DONE_DELAY)));
+            // It registers whom to wake; it cannot be over yet, or else is looked at again.
+            if due.as_mut().poll(context).is_ready() {
+                context.waker().wake_by_ref();
+            }
+        }
+    }
+
     /// Writes frames that were left, as messages.
     fn encode<H: Hooks>(&self, outbox: &Outbox, draft: &mut Draft, hooks: &mut H) {
         for _ in 0..WRITE_BATCH {
-            let Some(frame) = outbox.pop() else { break };
+            let Some((frame, apart)) = outbox.next() else {
+                break;
+            };
+            if apart {
+                self.encode_apart(frame, outbox, draft, hooks);
+                continue;
+            }
             let start = begin(draft);
             match hooks.encode(frame, draft) {
                 Some(kind) => finish(draft, start, kind.opcode(), self.role, PART_BYTES_MAX),
                 None => draft.rewind(start),
             }
+        }
+    }
+
+    /// Writes a frame that may be for the transfers. Not copied, however large it is.
+    fn encode_apart<H: Hooks>(
+        &self,
+        frame: Frame,
+        outbox: &Outbox,
+        draft: &mut Draft,
+        hooks: &mut H,
+    ) {
+        let mut apart = Draft::default();
+        let Some(kind) = hooks.encode(frame, &mut apart) else {
+            return;
+        };
+        if let Some(message) = outbox.set_apart(apart, self.role, draft) {
+            let start = begin(draft);
+            draft.put_range(&message, 0..message.len());
+            finish(draft, start, kind.opcode(), self.role, PART_BYTES_MAX);
         }
     }
 }

@@ -12,10 +12,9 @@ use std::{
 };
 
 use agentos_protocol::codec::BODY_BYTES_MIN;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-use tokio_util::io::poll_read_buf;
 
 use crate::framing::{Header, Opcode, Role, mask};
 
@@ -150,7 +149,10 @@ pub(crate) struct Reader {
 /// A message that is not all there.
 struct Collected {
     kind: Kind,
+    /// Zeroed where nothing has come yet: each byte once, not before each read.
     bytes: BytesMut,
+    /// Bytes that have come.
+    come: usize,
     /// Of the frame that is coming in; 0 between two fragments.
     missing: usize,
     mask: [u8; 4],
@@ -283,10 +285,7 @@ impl Reader {
             }
             _ => {}
         }
-        let before = self
-            .message
-            .as_ref()
-            .map_or(0, |message| message.bytes.len());
+        let before = self.message.as_ref().map_or(0, |message| message.come);
         let total = header.len.saturating_add(before as u64);
         if !header.opcode.is_control() && total > self.bytes_max as u64 {
             return Err(Fault::TooLarge(total));
@@ -309,7 +308,7 @@ impl Reader {
             Opcode::Binary => Kind::Binary,
             Opcode::Continue => {
                 let message = self.message.as_mut().expect("admitted");
-                message.bytes.extend_from_slice(body);
+                message.put(body);
                 message.is_last = header.is_last;
                 return self.finish_frame(heard);
             }
@@ -318,6 +317,7 @@ impl Reader {
             self.message = Some(Collected {
                 kind,
                 bytes: BytesMut::from(body),
+                come: body.len(),
                 missing: 0,
                 mask: [0; 4],
                 frame_at: 0,
@@ -338,7 +338,8 @@ impl Reader {
             } else {
                 Kind::Binary
             },
-            bytes: BytesMut::with_capacity(len.min(ANNOUNCED_BYTES_MAX)),
+            bytes: BytesMut::zeroed(len.min(ANNOUNCED_BYTES_MAX)),
+            come: 0,
             missing: 0,
             mask: [0; 4],
             frame_at: 0,
@@ -346,7 +347,7 @@ impl Reader {
         });
         message.missing = len;
         message.mask = header.mask.unwrap_or_default();
-        message.frame_at = message.bytes.len();
+        message.frame_at = message.come;
         message.is_last = header.is_last;
     }
 
@@ -372,21 +373,24 @@ impl Reader {
         heard: &mut impl FnMut(Heard<'_>) -> bool,
     ) -> Poll<Result<Turn, Fault>> {
         let message = self.message.as_mut().expect("one is collected");
-        let start = message.bytes.len();
+        let start = message.come;
         let room = message.missing.min(ANNOUNCED_BYTES_MAX);
-        message.bytes.reserve(room);
-        let mut into = (&mut message.bytes).limit(room);
-        let count = match poll_read_buf(Pin::new(socket), context, &mut into) {
+        let mut into = ReadBuf::new(message.room(room));
+        match Pin::new(socket).poll_read(context, &mut into) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(io_fault(&error))),
-            Poll::Ready(Ok(0)) => return Poll::Ready(Err(Fault::Eof)),
-            Poll::Ready(Ok(count)) => count,
-        };
+            Poll::Ready(Ok(())) => {}
+        }
+        let count = into.filled().len();
+        if count == 0 {
+            return Poll::Ready(Err(Fault::Eof));
+        }
         mask(
-            &mut message.bytes[start..],
+            &mut message.bytes[start..start + count],
             message.mask,
             start - message.frame_at,
         );
+        message.come += count;
         message.missing -= count;
         Poll::Ready(
             self.finish_frame(heard)
@@ -396,10 +400,25 @@ impl Reader {
 }
 
 impl Collected {
+    /// Adds what has come of the frame.
     fn add(&mut self, bytes: &mut [u8]) {
-        mask(bytes, self.mask, self.bytes.len() - self.frame_at);
-        self.bytes.extend_from_slice(bytes);
+        mask(bytes, self.mask, self.come - self.frame_at);
+        self.put(bytes);
         self.missing -= bytes.len();
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+        self.come += bytes.len();
+    }
+
+    /// The next `len` bytes.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.come + len;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.come..end]
     }
 }
 

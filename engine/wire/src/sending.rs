@@ -12,7 +12,7 @@ use agentos_protocol::codec::Draft;
 use smallvec::SmallVec;
 use tokio::{io::AsyncWrite, net::TcpStream};
 
-use crate::Outbox;
+use crate::{Outbox, Role};
 
 /// Pieces handed over in one write. Linux takes up to 1,024 (`IOV_MAX`); more than a few only
 /// occur with many large payloads at once.
@@ -89,7 +89,9 @@ impl Sending {
         for _ in 0..FLUSHES_MAX {
             if self.is_done() {
                 self.rest();
-                outbox.take_messages(&mut self.draft);
+                if outbox.take_messages(&mut self.draft) {
+                    outbox.take_parts(Role::Server, &mut self.draft);
+                }
                 if self.draft.is_empty() {
                     return true;
                 }

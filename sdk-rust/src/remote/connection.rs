@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use agentos_protocol::{
     CallRef, Code, ErrorBody, Frame,
-    codec::{Draft, MESSAGE_BYTES_MAX, SUBPROTOCOL, v2},
+    codec::{
+        Draft, MESSAGE_BYTES_MAX, SUBPROTOCOL,
+        v2::{
+            self, done,
+            parts::{self, Assembly},
+        },
+    },
 };
 use agentos_wire::{Ended, Hooks, Incoming, Keepalive, Kind, Outbox, Socket, Stream, pump};
 use tokio::sync::watch;
@@ -19,6 +25,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait between attempts; doubles up to [`BACKOFF_MAX`], with jitter.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Largest message of the engine that is taken: a largest one of another worker, and what the
+/// engine adds to say who calls.
+const INCOMING_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (64 << 10);
 
 /// Where a client's connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +129,7 @@ impl Connection {
             url: &url,
             welcomed: false,
             refused: None,
+            assembly: Assembly::new(INCOMING_BYTES_MAX),
         };
         pump(
             socket,
@@ -143,7 +154,7 @@ impl Connection {
                 .map_err(|_| "the token has characters that no token has".to_owned())?;
             request.headers_mut().insert("authorization", bearer);
         }
-        let attempt = agentos_wire::connect(request, MESSAGE_BYTES_MAX);
+        let attempt = agentos_wire::connect(request, INCOMING_BYTES_MAX);
         match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(response))) => {
@@ -169,6 +180,8 @@ struct Session<'a> {
     url: &'a str,
     welcomed: bool,
     refused: Option<ErrorBody>,
+    /// Large messages of which not all parts have come.
+    assembly: Assembly,
 }
 
 impl Hooks for Session<'_> {
@@ -176,9 +189,31 @@ impl Hooks for Session<'_> {
         if message.kind != Kind::Binary {
             return;
         }
-        match v2::decode(&message.to_bytes()) {
-            Ok(Frame::Welcome(_)) => {
+        let whole = if parts::is_part(message.bytes()) {
+            match self.assembly.add(message.bytes()) {
+                Ok(whole) => whole,
+                Err(error) => {
+                    tracing::warn!(%error, "the engine sent a part that fits nowhere");
+                    None
+                }
+            }
+        } else {
+            Some(message.to_bytes())
+        };
+        let Some(whole) = whole else { return };
+        match v2::decode(&whole) {
+            Ok(Frame::Welcome(welcome)) => {
                 self.welcomed = true;
+                let knows = |name| welcome.features.iter().any(|feature| feature == name);
+                if knows(done::FEATURE) {
+                    self.connection.outbox.collect_done();
+                }
+                if knows(parts::FEATURE) {
+                    let bytes_max = usize::try_from(welcome.message_bytes_max);
+                    self.connection
+                        .outbox
+                        .divide(bytes_max.unwrap_or(usize::MAX));
+                }
                 self.connection.say(State::Connected, self.url);
             }
             Ok(Frame::Fault(error))

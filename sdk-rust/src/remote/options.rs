@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use agentos_protocol::Hello;
+use agentos_protocol::{Hello, codec::v2::parts};
 use serde_json::Value;
 
 const URL_DEFAULT: &str = "ws://127.0.0.1:49134";
@@ -86,7 +86,9 @@ impl Options {
     }
 
     pub(crate) fn hello(&self) -> Hello {
-        self.hello.clone()
+        let mut hello = self.hello.clone();
+        hello.features.push(parts::FEATURE.to_owned());
+        hello
     }
 
     pub(crate) fn resolved_url(&self) -> String {

@@ -34,6 +34,21 @@ pub struct Routed {
     pub sooner: bool,
 }
 
+impl Routed {
+    /// Makes `call` what its callee gets.
+    pub fn address(self, call: &mut Call) {
+        call.call = Some(self.call.into());
+        call.caller = self.caller;
+        call.timeout_ms = Some(self.timeout_ms);
+        if let Some(local) = self.local {
+            call.function = local;
+        }
+        if let Some(parent) = self.trace_parent {
+            call.trace.parent = Some(parent);
+        }
+    }
+}
+
 /// Who waits for a result that has come.
 #[derive(Debug)]
 pub struct Settled {
@@ -73,24 +88,8 @@ impl Router {
         });
         match routed {
             Ok(routed) => {
-                let Routed {
-                    to,
-                    call: id,
-                    local,
-                    caller,
-                    timeout_ms,
-                    trace_parent,
-                    sooner,
-                } = routed;
-                call.call = Some(id.into());
-                call.caller = caller;
-                call.timeout_ms = Some(timeout_ms);
-                if let Some(local) = local {
-                    call.function = local;
-                }
-                if let Some(parent) = trace_parent {
-                    call.trace.parent = Some(parent);
-                }
+                let (to, sooner) = (routed.to, routed.sooner);
+                routed.address(&mut call);
                 out.push(Effect::Send {
                     to,
                     frame: Frame::Call(call),
@@ -266,15 +265,28 @@ impl Router {
     pub fn settle(&self, now: Now, from: SessionId, call: &CallRef) -> Option<Settled> {
         let id = ours(call)?;
         let mut call = self.calls.take(id, |call| call.callee == from)?;
-        self.hear_of_end(now, &call, false);
-        if let Some(watched) = call.watched.take() {
-            watched.ended(call.started.until(now), None);
-        }
+        self.went_well(now, &mut call);
         Some(Settled {
             to: call.caller,
             call: call.reference?,
             function: call.function,
         })
+    }
+
+    /// A void call went well. One that somebody waits for needs a result.
+    pub fn done(&self, now: Now, from: SessionId, call: CallId) {
+        let rightful = |call: &InFlight| call.callee == from && call.delivery == Delivery::Void;
+        // Late, doubled and foreign ones find nothing.
+        if let Some(mut call) = self.calls.take(call, rightful) {
+            self.went_well(now, &mut call);
+        }
+    }
+
+    fn went_well(&self, now: Now, call: &mut InFlight) {
+        self.hear_of_end(now, call, false);
+        if let Some(watched) = call.watched.take() {
+            watched.ended(call.started.until(now), None);
+        }
     }
 
     pub(super) fn on_reply(

@@ -1,5 +1,7 @@
 //! Messages being written: text in one growing buffer, large bodies beside it.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::PayloadView;
@@ -28,6 +30,13 @@ pub struct Mark {
     body_bytes: usize,
 }
 
+impl Mark {
+    /// Where it is in the text.
+    pub fn text_at(self) -> usize {
+        self.text
+    }
+}
+
 impl Draft {
     /// A draft that is one piece of text whatever it is given: for whoever has to change it all.
     pub fn flat() -> Self {
@@ -53,6 +62,37 @@ impl Draft {
     pub fn put_body(&mut self, body: Bytes) {
         self.body_bytes += body.len();
         self.bodies.push((self.text.len(), body));
+    }
+
+    /// Puts what `from` has in `range`; large bodies are shared, not copied.
+    pub fn put_range(&mut self, from: &Draft, range: Range<usize>) {
+        let (mut at, mut text_at) = (0, 0);
+        for (body_at, body) in &from.bodies {
+            let text = &from.text[text_at..*body_at];
+            self.put(within(text, &mut at, &range));
+            let piece = within(body, &mut at, &range);
+            if piece.len() < BODY_BYTES_MIN || self.flat {
+                self.put(piece);
+            } else {
+                self.put_body(body.slice_ref(piece));
+            }
+            text_at = *body_at;
+        }
+        self.put(within(&from.text[text_at..], &mut at, &range));
+    }
+
+    /// Takes what came after `mark` and `skip` bytes out, as a draft of its own.
+    pub fn split_off(&mut self, mark: Mark, skip: usize) -> Draft {
+        let text_at = mark.text + skip;
+        let bodies = self.bodies.drain(mark.bodies..);
+        let apart = Draft {
+            text: self.text[text_at..].to_vec(),
+            bodies: bodies.map(|(at, body)| (at - text_at, body)).collect(),
+            body_bytes: self.body_bytes - mark.body_bytes,
+            flat: false,
+        };
+        self.rewind(mark);
+        apart
     }
 
     /// Bytes of it all.
@@ -158,4 +198,12 @@ impl Draft {
         first.flat = self.flat;
         *self = first;
     }
+}
+
+/// What of `piece`, which begins `at` bytes into the whole, is in `range`; `at` moves behind it.
+fn within<'a>(piece: &'a [u8], at: &mut usize, range: &Range<usize>) -> &'a [u8] {
+    let start = range.start.saturating_sub(*at).min(piece.len());
+    let end = range.end.saturating_sub(*at).min(piece.len());
+    *at += piece.len();
+    &piece[start..end]
 }

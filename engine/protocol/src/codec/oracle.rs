@@ -5,7 +5,10 @@ use bytes::Bytes;
 
 use super::{
     iii::{Codec, Decoded, Quick},
-    v2,
+    v2::{
+        self,
+        parts::{Assembly, LARGEST_MAX},
+    },
 };
 use crate::{Frame, Payload};
 
@@ -24,6 +27,26 @@ pub fn v2_reads(bytes: &Bytes) {
     let written = v2::encode(&frame).expect("what was read can be written");
     let again = v2::decode(&written).expect("what was written can be read");
     assert_eq!(again, frame);
+}
+
+/// Whatever parts come, what is kept of them is bounded, and a whole message can be read or refused.
+/// `data`: parts, each after a byte that tells its length.
+///
+/// # Panics
+/// When that does not hold.
+pub fn v2_parts(data: &[u8]) {
+    const BYTES_MAX: usize = 256;
+    let mut assembly = Assembly::new(BYTES_MAX);
+    let mut rest = data;
+    while let Some((len, after)) = rest.split_first() {
+        let (part, after) = after.split_at(usize::from(*len).min(after.len()));
+        rest = after;
+        if let Ok(Some(message)) = assembly.add(part) {
+            assert!(message.len() <= BYTES_MAX, "{}", message.len());
+            v2_reads(&message);
+        }
+        assert!(assembly.bytes() <= LARGEST_MAX * BYTES_MAX);
+    }
 }
 
 /// A frame that the binary dialect can write comes back as it was, but for what never travels.

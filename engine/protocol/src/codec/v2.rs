@@ -11,6 +11,9 @@
 //! | 4–7 | aux | call: timeout in ms, 0 for the default; credit: chunks |
 //! | 8–15 | id | call number, or number of a register request |
 
+pub mod done;
+pub mod parts;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,10 +44,14 @@ pub mod kind {
     pub const CHUNK: u8 = 19;
     pub const CREDIT: u8 = 20;
     pub const CANCEL: u8 = 21;
+    /// Results of void calls; see [`super::done`].
+    pub const DONE: u8 = 22;
     pub const GOODBYE: u8 = 32;
     pub const FAULT: u8 = 33;
     pub const PING: u8 = 34;
     pub const PONG: u8 = 35;
+    /// A piece of another message; see [`super::parts`].
+    pub const PART: u8 = 36;
 }
 
 /// Tags of the optional fields in a call's meta. Unknown tags are skipped.
@@ -287,6 +294,8 @@ pub fn decode(bytes: &Bytes) -> Result<Frame, ErrorBody> {
         kind::FAULT => Frame::Fault(parse(body)?),
         kind::PING => Frame::Ping,
         kind::PONG => Frame::Pong,
+        kind::PART => return Err(invalid("a part of a message does not stand alone")),
+        kind::DONE => return Err(invalid("only a worker tells which void calls went well")),
         other => return Err(invalid(format!("unknown kind of message {other}"))),
     })
 }

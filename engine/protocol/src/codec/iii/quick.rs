@@ -130,7 +130,8 @@ impl Codec {
             })
         };
         match fields.kind? {
-            "invocationresult" => Some(Quick::Reply {
+            // What an action is, the other reader knows; a result has none.
+            "invocationresult" if fields.action.is_none() => Some(Quick::Reply {
                 call: self.reference(fields.invocation_id?),
                 payload: payload(fields.result),
             }),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     BindTrigger, Call, CallRef, Code, Delivery, ErrorBody, FunctionSpec, Hello, Origin, Register,
-    Rejected, Trace, TriggerSpec, TriggerTypeSpec, Unregister, Welcome,
+    Rejected, Trace, TriggerSpec, TriggerTypeSpec, Unregister, Welcome, codec::Draft,
 };
 
 // ── Parts ───────────────────────────────────────────────────────────────────────────────────
@@ -348,6 +348,27 @@ proptest! {
         let bytes = Bytes::from(bytes);
         v2_reads(&bytes);
         iii_reads(&bytes);
+    }
+
+    #[test]
+    fn any_parts_are_put_together_or_refused(
+        messages in vec((0_u64..3, vec(any::<u8>(), 0..40), 1_u8..32), 1..6),
+        damages in vec(damage(), 0..3),
+    ) {
+        let mut all = Vec::new();
+        for (number, body, part_bytes) in messages {
+            let mut message = Draft::default();
+            message.put([v2::kind::CHUNK]);
+            message.put(body);
+            for at in (0..message.len()).step_by(part_bytes.into()) {
+                let mut part = Draft::flat();
+                let len = usize::from(part_bytes).min(message.len() - at);
+                v2::parts::write(number, &message, at, len, &mut part);
+                all.push(part.len() as u8);
+                all.extend_from_slice(part.text());
+            }
+        }
+        v2_parts(&damaged(&all, &damages));
     }
 
     #[test]
