@@ -26,6 +26,8 @@ mod large;
 mod observe;
 mod pubsub;
 mod queue;
+mod queue_chaos;
+mod queue_tools;
 mod raw;
 mod reload;
 mod stream;

@@ -16,14 +16,19 @@ const ORDERS: &str = "queue:
     default: {}
 ";
 
-/// A client that offers `functions`, which are there when this returns.
+/// A client that offers `functions`, which are there when this returns. No call may wait for them.
 async fn worker(engine: &Engine, functions: &[&str]) -> Result<Iii> {
+    let mut worker = heir(engine, functions).await?;
+    // Frames of a session are handled in order, so the answer says that all before is done.
+    worker
+        .call("queue::stats", json!({ "queue": "default" }))
+        .await?;
+    Ok(worker)
+}
+
+/// A client that offers `functions` for which calls may wait: they are what it hears next.
+pub(crate) async fn heir(engine: &Engine, functions: &[&str]) -> Result<Iii> {
     let mut worker = Iii::connect(engine).await?;
-    for id in functions {
-        worker
-            .say(&json!({ "type": "registerfunction", "id": id }))
-            .await?;
-    }
     let about = json!({ "runtime": "test", "version": "0.11.6", "name": "queue-test" });
     worker
         .say(
@@ -31,10 +36,11 @@ async fn worker(engine: &Engine, functions: &[&str]) -> Result<Iii> {
             "data": about, "action": { "type": "void" } }),
         )
         .await?;
-    // Frames of a session are handled in order, so the answer says that all before is done.
-    worker
-        .call("queue::stats", json!({ "queue": "default" }))
-        .await?;
+    for id in functions {
+        worker
+            .say(&json!({ "type": "registerfunction", "id": id }))
+            .await?;
+    }
     Ok(worker)
 }
 
@@ -57,7 +63,7 @@ async fn subscribe(worker: &mut Iii, function: &str, config: Value) -> Result<()
 }
 
 /// A call with the enqueue action, whose answer is for `heard` to find.
-async fn enqueue(
+pub(crate) async fn enqueue(
     client: &mut Iii,
     id: &str,
     queue: &str,
@@ -82,7 +88,7 @@ async fn receipt(client: &mut Iii, queue: &str, function: &str, data: Value) -> 
 }
 
 /// The next call that the worker gets.
-async fn delivery(worker: &mut Iii) -> Result<Value> {
+pub(crate) async fn delivery(worker: &mut Iii) -> Result<Value> {
     let message = worker.hear_text().await?;
     if message["type"] != "invokefunction" {
         bail!("expected a call, heard {message}");
@@ -90,7 +96,7 @@ async fn delivery(worker: &mut Iii) -> Result<Value> {
     Ok(message)
 }
 
-async fn succeed(worker: &mut Iii, call: &Value) -> Result<()> {
+pub(crate) async fn succeed(worker: &mut Iii, call: &Value) -> Result<()> {
     worker
         .say(
             &json!({ "type": "invocationresult", "invocation_id": call["invocation_id"],
@@ -144,9 +150,10 @@ async fn a_receipt_then_the_call_as_it_was() -> Result<()> {
     assert_eq!(call["data"], data, "no caller is named");
     // The same trace, from the engine's own span.
     let trace = call["traceparent"].as_str().unwrap_or_default();
+    let baggage = format!("k=v,agentos.message={id}");
     assert_eq!(
         (&trace[..36], &call["baggage"]),
-        (&TRACE[..36], &json!("k=v"))
+        (&TRACE[..36], &json!(baggage))
     );
     assert_eq!(call["metadata"], json!({ "side": "car" }));
     assert!(
@@ -232,7 +239,7 @@ async fn what_a_lost_worker_had_goes_to_another() -> Result<()> {
     receipt(&mut client, "default", "job::run", json!(1)).await?;
     delivery(&mut mortal).await?;
     drop(mortal);
-    let mut heir = worker(&engine, &["job::run"]).await?;
+    let mut heir = heir(&engine, &["job::run"]).await?;
     let call = delivery(&mut heir).await?;
     assert_eq!(call["data"], 1);
     succeed(&mut heir, &call).await?;
@@ -410,7 +417,7 @@ async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
     let mut done = working.await?;
     assert!((done.len() as u64) < MESSAGES, "nothing was left in flight");
     let engine = Engine::start_in(folder, "", &["--no-workers"]).await?;
-    let mut second = worker(&engine, &["job::run"]).await?;
+    let mut second = heir(&engine, &["job::run"]).await?;
     while (done.len() as u64) < MESSAGES {
         let call = delivery(&mut second)
             .await

@@ -24,7 +24,9 @@ use crate::storage::Storage;
 mod acks;
 mod alarm;
 pub mod api;
+mod attempts;
 mod config;
+mod control;
 mod dead;
 mod delivery;
 mod enqueue;
@@ -34,10 +36,16 @@ mod line;
 mod listing;
 mod machine;
 mod name;
+mod once;
+mod pace;
+mod peek;
 mod publish;
+mod purge;
 mod queues;
 mod record;
+mod retention;
 mod rules;
+mod seen;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -229,20 +237,15 @@ impl Worker for Queue {
             self.offer(to, id, "redrive_failed", Self::redrive)
                 .describe("Gives all dead letters of a queue or topic another chance");
         }
-        self.offer(
-            to,
-            api::REDRIVE_MESSAGE,
-            "redrive_message_failed",
-            Self::redrive_message,
-        )
-        .describe("Gives one dead letter another chance");
-        self.offer(
-            to,
-            api::DISCARD_MESSAGE,
-            "discard_message_failed",
-            Self::discard_message,
-        )
-        .describe("Throws one dead letter away");
+        for id in [api::REDRIVE_MESSAGE, api::OUR_REDRIVE_MESSAGE] {
+            self.offer(to, id, "redrive_message_failed", Self::redrive_message)
+                .describe("Gives one dead letter another chance");
+        }
+        for id in [api::DISCARD_MESSAGE, api::OUR_DISCARD_MESSAGE] {
+            self.offer(to, id, "discard_message_failed", Self::discard_message)
+                .describe("Throws one dead letter away");
+        }
+        self.register_control(to);
         self.look(
             to,
             api::LIST_TOPICS,
@@ -260,7 +263,13 @@ impl Worker for Queue {
         .describe("How much waits in a queue or topic, and by which rules")
         .idempotent();
         self.look(to, api::OUR_STATS, "stats_failed", Self::stats)
-            .describe("How many messages of a queue or topic wait, run and are dead")
+            .describe("How many messages of a queue or topic wait, run and are dead, and how fast they come and go")
+            .idempotent();
+        self.look(to, api::LIST, "list_failed", Self::list)
+            .describe("All queues and topics, and how each is")
+            .idempotent();
+        self.offer(to, api::PEEK, "peek_failed", Self::peek)
+            .describe("What waits or runs in a queue or topic, oldest first, page by page")
             .idempotent();
         self.look(to, api::DLQ_TOPICS, "dlq_topics_failed", Self::dlq_topics)
             .describe("All queues and topics with dead letters")
@@ -284,7 +293,12 @@ impl Worker for Queue {
             shared.halted.cancel();
             shared.stopped.cancel();
         };
-        tokio::join!(shared.alarm.run(shared), shared.acks.run(shared), end);
+        tokio::join!(
+            shared.alarm.run(shared),
+            shared.acks.run(shared),
+            once::run(shared),
+            end
+        );
         // The bus knows the handlers, and they the queues: a circle, unless it is cut.
         shared.set_bus(None);
         Ok(())

@@ -47,8 +47,14 @@ pub struct QueueConfig {
     /// Messages in work at the same time; of a `fifo` queue, groups.
     pub concurrency: usize,
     pub r#type: QueueType,
-    /// The key of `data` by which a `fifo` queue keeps order.
+    /// The key of `data` by which a `fifo` queue keeps order, or `group_concurrency` counts.
     pub message_group_field: Option<String>,
+    /// Messages of one group in work at the same time.
+    pub group_concurrency: Option<usize>,
+    /// The key of `data` under which a message is taken once, unless the call names a key.
+    pub deduplication_field: Option<String>,
+    /// How long a key is remembered.
+    pub deduplication_window_ms: u64,
     /// Before the second attempt; doubles with each one.
     pub backoff_ms: u64,
     /// Taken for the sake of files written for iii. Nothing polls here.
@@ -64,6 +70,9 @@ impl Default for QueueConfig {
             concurrency: 10,
             r#type: QueueType::Standard,
             message_group_field: None,
+            group_concurrency: None,
+            deduplication_field: None,
+            deduplication_window_ms: DEDUPLICATION_WINDOW_MS,
             backoff_ms: 1000,
             poll_interval_ms: 100,
             visibility_timeout_ms: VISIBILITY_TIMEOUT_MS,
@@ -90,6 +99,12 @@ pub struct TopicConfig {
     pub poll_interval_ms: u64,
     pub mode: TopicMode,
     pub visibility_timeout_ms: u64,
+    /// How long the key of a publication is remembered.
+    pub deduplication_window_ms: u64,
+    /// How long a topic without subscribers keeps a message.
+    pub retention_ms: u64,
+    /// How many it keeps; of more the oldest go.
+    pub retention_messages: usize,
 }
 
 impl Default for TopicConfig {
@@ -101,6 +116,9 @@ impl Default for TopicConfig {
             poll_interval_ms: 100,
             mode: TopicMode::Concurrent,
             visibility_timeout_ms: VISIBILITY_TIMEOUT_MS,
+            deduplication_window_ms: DEDUPLICATION_WINDOW_MS,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_messages: 100_000,
         }
     }
 }
@@ -116,6 +134,12 @@ pub enum TopicMode {
 /// Queues are for slow work, and a handler of iii cannot be told to stop: an attempt given up too
 /// early runs twice. Lost workers are noticed long before.
 const VISIBILITY_TIMEOUT_MS: u64 = 5 * 60 * 1000;
+
+/// Longer than any client tries again.
+const DEDUPLICATION_WINDOW_MS: u64 = 5 * 60 * 1000;
+
+/// Keys are kept on disk, and counted by nobody.
+const DEDUPLICATION_WINDOW_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Attempts of one queue in flight; above, the bus would refuse calls of other queues.
 const CONCURRENCY_MAX: usize = 10_000;
@@ -137,7 +161,21 @@ impl Config {
             topics.max_attempts,
             topics.visibility_timeout_ms,
         )
+        .and_then(|()| check_window(topics.deduplication_window_ms))
+        .and_then(|()| topics.check_retention())
         .map_err(|problem| format!("topics: {problem}"))
+    }
+}
+
+impl TopicConfig {
+    fn check_retention(&self) -> Result<(), String> {
+        if self.retention_ms == 0 || self.retention_messages == 0 {
+            return Err(
+                "retention_ms and retention_messages are at least 1: nothing would wait for a subscriber"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -151,12 +189,32 @@ impl QueueConfig {
         if self.r#type == QueueType::Fifo && self.message_group_field.is_none() {
             return Err("a fifo queue needs message_group_field".to_owned());
         }
+        match self.group_concurrency {
+            Some(0) => return Err("group_concurrency is 0; at least 1 is possible".to_owned()),
+            Some(2..) if self.r#type == QueueType::Fifo => {
+                return Err("a group of a fifo queue has one message in work at a time".to_owned());
+            }
+            Some(_) if self.message_group_field.is_none() => {
+                return Err("group_concurrency needs message_group_field".to_owned());
+            }
+            _ => {}
+        }
+        check_window(self.deduplication_window_ms)?;
         check_numbers(
             self.concurrency,
             self.max_retries,
             self.visibility_timeout_ms,
         )
     }
+}
+
+fn check_window(window_ms: u64) -> Result<(), String> {
+    if !(1..=DEDUPLICATION_WINDOW_MS_MAX).contains(&window_ms) {
+        return Err(format!(
+            "deduplication_window_ms is {window_ms}; 1 to {DEDUPLICATION_WINDOW_MS_MAX}, a week, are possible"
+        ));
+    }
+    Ok(())
 }
 
 fn check_numbers(concurrency: usize, attempts: u32, timeout_ms: u64) -> Result<(), String> {
@@ -195,6 +253,22 @@ mod tests {
         check(
             json!({"queue_configs": {"a": {"concurrency": 0}}}),
             "queue_configs.a: concurrency is 0; 1 to 10000 are possible",
+        );
+        check(
+            json!({"queue_configs": {"a": {"group_concurrency": 2}}}),
+            "queue_configs.a: group_concurrency needs message_group_field",
+        );
+        check(
+            json!({"queue_configs": {"a": {"type": "fifo", "message_group_field": "k", "group_concurrency": 2}}}),
+            "queue_configs.a: a group of a fifo queue has one message in work at a time",
+        );
+        check(
+            json!({"queue_configs": {"a": {"deduplication_window_ms": 0}}}),
+            "queue_configs.a: deduplication_window_ms is 0; 1 to 604800000, a week, are possible",
+        );
+        check(
+            json!({"topics": {"retention_ms": 0}}),
+            "topics: retention_ms and retention_messages are at least 1: nothing would wait for a subscriber",
         );
         check(
             json!({"topics": {"max_attempts": 0}}),

@@ -19,10 +19,15 @@ const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 1000;
 
 /// A page ends early when its payloads have so many bytes: it travels in one message.
-const PAGE_BYTES_MAX: u64 = 8 << 20;
+pub(super) const PAGE_BYTES_MAX: u64 = 8 << 20;
 
 /// Letters revived by one commit.
 const TOGETHER: usize = 256;
+
+/// How many a page holds when `asked` was asked for.
+pub(super) fn page_limit(asked: Option<usize>) -> usize {
+    asked.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
+}
 
 /// One page of the dead letters of `lines`, by when they died.
 pub(super) async fn page(
@@ -30,7 +35,7 @@ pub(super) async fn page(
     offset: usize,
     limit: Option<usize>,
 ) -> Result<Vec<api::DeadMessage>, Error> {
-    let limit = limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
+    let limit = page_limit(limit);
     let end = offset.saturating_add(limit);
     let mut deaths: Vec<(Number, &Arc<Line>)> = Vec::new();
     for line in lines {
@@ -108,6 +113,8 @@ async fn revive(line: &Arc<Line>, letters: Vec<(Number, Head)>) -> Result<(), Er
         let head = Head {
             attempts: 0,
             due_ms: 0,
+            born_ms: line.shared.now_ms(),
+            losses: 0,
             ..*head
         };
         let number = line.shared.number();
@@ -127,14 +134,33 @@ async fn revive(line: &Arc<Line>, letters: Vec<(Number, Head)>) -> Result<(), Er
 
 /// Throws the letter `id` away. False when `line` has none such.
 pub(super) async fn discard(line: &Arc<Line>, id: u128) -> Result<bool, Error> {
-    let Some((death, head)) = line.with(|machine| machine.dead.lift_one(id)) else {
-        return Ok(false);
-    };
+    match line.with(|machine| machine.dead.lift_one(id)) {
+        Some(letter) => throw(line, vec![letter]).await.map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Throws all letters away that are there now.
+pub(super) async fn discard_all(line: &Arc<Line>) -> Result<u64, Error> {
+    let before = line.shared.number();
+    let mut discarded = 0;
+    loop {
+        let lifted = line.with(|machine| machine.dead.lift(before, TOGETHER));
+        if lifted.is_empty() {
+            return Ok(discarded);
+        }
+        discarded += lifted.len() as u64;
+        throw(line, lifted).await?;
+    }
+}
+
+async fn throw(line: &Arc<Line>, letters: Vec<(Number, Head)>) -> Result<(), Error> {
     let mut batch = Batch::new();
-    batch.delete(DEAD, line.key(death));
-    batch.delete(BODIES, body_key(head.body));
-    Lifted::new(line, vec![(death, head)]).commit(batch).await?;
-    Ok(true)
+    for (death, head) in &letters {
+        batch.delete(DEAD, line.key(*death));
+        batch.delete(BODIES, body_key(head.body));
+    }
+    Lifted::new(line, letters).commit(batch).await
 }
 
 /// Letters taken out of a queue; put back unless the store has let them go.

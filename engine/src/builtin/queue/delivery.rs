@@ -6,6 +6,7 @@ use agentos_sdk::{Bus, Code, Error, Origin};
 
 use super::{
     acks::Ack,
+    attempts::{self, ATTEMPT_MAX},
     error,
     line::Line,
     machine::{Failure, Lease, Verdict},
@@ -18,9 +19,19 @@ use crate::storage::Batch;
 /// What came of an attempt.
 enum Outcome {
     Done,
-    Failed(Error),
+    Failed(Error, Failure),
     /// It did not take place.
     HandBack,
+}
+
+/// What came of a call that did not fail.
+enum Called {
+    /// The message was taken, or its condition did not want it.
+    Taken,
+    /// Nobody subscribes.
+    Nobody,
+    /// The function was there a moment ago.
+    Away(Error),
 }
 
 impl Line {
@@ -33,7 +44,7 @@ impl Line {
         };
         leased.settled = match self.attempt(&lease).await {
             Outcome::Done => self.acknowledge(&lease).await,
-            Outcome::Failed(error) => self.fail(&lease, &error).await,
+            Outcome::Failed(error, failure) => self.fail(&lease, &error, failure).await,
             Outcome::HandBack => {
                 self.with(|machine| machine.release(lease.number));
                 true
@@ -46,15 +57,19 @@ impl Line {
             return Outcome::HandBack;
         };
         let called = match self.body(lease).await {
-            Ok(body) => self.call(&bus, body).await,
+            Ok(body) => self.call_in_time(&bus, lease.head.id, body).await,
             Err(error) => Err(error),
         };
         match called {
-            Ok(true) => Outcome::Done,
-            Ok(false) => Outcome::HandBack,
+            Ok(Called::Taken) => Outcome::Done,
+            Ok(Called::Nobody) => Outcome::HandBack,
             // The engine is going, and its sessions with it: nobody's fault.
-            Err(_) if self.shared.halted.is_cancelled() => Outcome::HandBack,
-            Err(error) => Outcome::Failed(error),
+            Ok(Called::Away(_)) | Err(_) if self.shared.halted.is_cancelled() => Outcome::HandBack,
+            Ok(Called::Away(error)) => Outcome::Failed(error, Failure::Uncounted),
+            Err(error) => {
+                let failure = self.failure(lease, &error);
+                Outcome::Failed(error, failure)
+            }
         }
     }
 
@@ -69,32 +84,58 @@ impl Line {
             .map_err(error::from_storage)
     }
 
-    /// True when the message was taken, or its condition did not want it; false when there is
-    /// nobody to take it.
-    async fn call(&self, bus: &Bus, body: Body) -> Result<bool, Error> {
-        let bus = bus.with_trace(body.envelope.trace());
+    /// As [`Line::call`], within the visibility timeout and what the handler adds to it.
+    async fn call_in_time(&self, bus: &Bus, id: u128, body: Body) -> Result<Called, Error> {
+        let bus = bus.with_trace(attempts::naming(body.envelope.trace(), id));
         let timeout = self.with(|machine| machine.rules().timeout());
+        let attempt = self.shared.attempts.begin(id, timeout);
+        tokio::select! {
+            biased;
+            called = self.call(&bus, body) => called,
+            // The call is dropped, and so cancelled.
+            () = attempt.passed() => {
+                let message = "the attempt took longer than its visibility timeout; \
+                    a handler that needs longer calls `queue::extend`";
+                Err(Error::engine(Code::Timeout, message))
+            }
+        }
+    }
+
+    async fn call(&self, bus: &Bus, body: Body) -> Result<Called, Error> {
         match self.name() {
-            Name::Waiting(_) => Ok(false),
+            Name::Waiting(_) => Ok(Called::Nobody),
             Name::Subscriber { .. } => {
                 let Some(target) = self.target() else {
-                    return Ok(false);
+                    return Ok(Called::Nobody);
                 };
-                if target.wants(&bus, &body.payload).await? {
-                    target.call(&bus, body.payload, timeout).await?;
+                if target.wants(bus, &body.payload).await? {
+                    target.call(bus, body.payload, ATTEMPT_MAX).await?;
                 }
-                Ok(true)
+                Ok(Called::Taken)
             }
             Name::Function(_) => {
                 let function = body.envelope.function.unwrap_or_default();
-                let call = bus.call(&function).timeout(timeout);
+                let call = bus.call(&function).timeout(ATTEMPT_MAX);
                 let call = call.namespace(body.envelope.namespace);
                 let call = match body.envelope.metadata {
                     Some(metadata) => call.metadata(metadata),
                     None => call,
                 };
-                call.send_payload(body.payload).await?;
-                Ok(true)
+                let answer = call.send_payload(body.payload).await;
+                let (now_ms, seen) = (self.shared.now_ms(), &self.shared.seen);
+                let grace_ms = self.shared.config.get().missing_function_grace_ms;
+                match answer {
+                    Err(error) if is_missing(&error) => {
+                        match seen.lately(&function, now_ms, grace_ms) {
+                            true => Ok(Called::Away(error)),
+                            false => Err(error),
+                        }
+                    }
+                    answer => {
+                        seen.note(&function, now_ms);
+                        answer.map(|_| Called::Taken)
+                    }
+                }
             }
         }
     }
@@ -108,14 +149,15 @@ impl Line {
         let taken = self.shared.acks.push(ack).await;
         if taken {
             self.with(|machine| machine.ack(lease.number));
+            self.count(|paces| &mut paces.acknowledged);
         }
         taken
     }
 
     /// True when the lease has ended.
-    async fn fail(&self, lease: &Lease, error: &Error) -> bool {
-        let number = lease.number;
-        let (failure, now_ms) = (self.failure(lease, error), self.shared.now_ms());
+    async fn fail(&self, lease: &Lease, error: &Error, failure: Failure) -> bool {
+        let (number, now_ms) = (lease.number, self.shared.now_ms());
+        self.count(|paces| &mut paces.failed);
         let jitter = fastrand::u64(0..=JITTER_PERMILLE_MAX);
         let verdict = self.with(|machine| machine.verdict(number, now_ms, failure, jitter));
         match verdict {
@@ -138,6 +180,7 @@ impl Line {
                 let written = self.shared.persist(batch).await;
                 if written {
                     self.with(|machine| machine.bury(number, death, head));
+                    self.count(|paces| &mut paces.buried);
                 }
                 written
             }
@@ -158,10 +201,16 @@ impl Line {
         };
         match (error.origin, error.code) {
             (Origin::Engine, Code::Overloaded) => Failure::Uncounted,
-            (Origin::Engine, Code::NotFound) if returning() => Failure::Uncounted,
+            _ if is_missing(error) && returning() => Failure::Uncounted,
+            (Origin::Engine, Code::WorkerLost) => Failure::Lost,
             _ => Failure::Counted,
         }
     }
+}
+
+/// Nobody offers the function.
+fn is_missing(error: &Error) -> bool {
+    (error.origin, error.code) == (Origin::Engine, Code::NotFound)
 }
 
 /// The error as it stands beside a dead letter.

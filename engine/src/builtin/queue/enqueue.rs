@@ -11,9 +11,11 @@ use uuid::Uuid;
 
 use super::{
     api, error,
-    line::Storing,
+    line::{Storing, Terms},
+    once::{self, Once},
     queues::Queues,
     record::{Body, Envelope},
+    rules,
 };
 use crate::storage::Batch;
 
@@ -27,17 +29,26 @@ impl Handler for Entrance {
     /// Gives the message its place before it returns: who calls twice has the calls in order.
     fn start(&self, invocation: Invocation) {
         match self.accept(invocation.call()) {
-            Ok((id, storing)) => {
+            Ok(accepted) => {
                 let queues = Arc::clone(&self.0);
                 // Not to be given up half way, whoever waits for it.
                 tokio::spawn(async move {
-                    let stored = store(&queues, vec![storing]).await;
-                    invocation.reply(stored.map_err(enqueue_error).and_then(|()| receipt(id)));
+                    let (messages, id) = (vec![accepted.storing], accepted.id);
+                    let stored = store(&queues, messages, id, accepted.once).await;
+                    let reply = stored.and_then(|taken| receipt(id, taken));
+                    invocation.reply(reply.map_err(enqueue_error));
                 });
             }
             Err(error) => invocation.reply(Err(enqueue_error(error))),
         }
     }
+}
+
+/// A message that has its place.
+struct Accepted {
+    id: Uuid,
+    storing: Storing,
+    once: Option<Once>,
 }
 
 impl Entrance {
@@ -53,7 +64,7 @@ impl Entrance {
         }
     }
 
-    fn accept(&self, call: &Call) -> Result<(Uuid, Storing), Error> {
+    fn accept(&self, call: &Call) -> Result<Accepted, Error> {
         match &call.delivery {
             Delivery::Enqueue(queue) => {
                 let envelope = Envelope {
@@ -63,13 +74,13 @@ impl Entrance {
                     ..Envelope::default()
                 };
                 let body = Body::new(envelope.in_trace(&call.trace), call.payload.clone());
-                self.put(queue, Uuid::new_v4(), body, 0)
+                self.put(queue, Uuid::new_v4(), body, Terms::default(), None)
             }
             _ => self.accept_asked(call),
         }
     }
 
-    fn accept_asked(&self, call: &Call) -> Result<(Uuid, Storing), Error> {
+    fn accept_asked(&self, call: &Call) -> Result<Accepted, Error> {
         let input: api::Enqueue = call.payload.decode().map_err(|error| {
             let message = format!("input of `{}`: {error}", call.function);
             Error::caller(Code::InvalidInput, message)
@@ -98,7 +109,11 @@ impl Entrance {
             .map_or(Payload::NULL, super::json::Json::into_payload);
         let body = Body::new(envelope.in_trace(&trace), payload);
         let queue = input.queue.as_deref().unwrap_or(QUEUE_DEFAULT);
-        self.put(queue, id, body, input.delay_ms.unwrap_or_default())
+        let terms = Terms {
+            delay_ms: input.delay_ms.unwrap_or_default(),
+            priority: input.priority,
+        };
+        self.put(queue, id, body, terms, input.deduplication_key.as_deref())
     }
 
     fn put(
@@ -106,15 +121,35 @@ impl Entrance {
         queue: &str,
         id: Uuid,
         body: Body,
-        delay_ms: u64,
-    ) -> Result<(Uuid, Storing), Error> {
+        terms: Terms,
+        key: Option<&str>,
+    ) -> Result<Accepted, Error> {
         let line = self.0.function(queue)?;
-        Ok((id, line.accept(id.as_u128(), body, delay_ms)?))
+        let rules = line.rules();
+        let digest = match (key, &rules.deduplication_field) {
+            (Some(key), _) => Some(rules::digest(key)),
+            (None, Some(field)) => rules::digest_of(&body.payload, field),
+            (None, None) => None,
+        };
+        let once =
+            digest.map(|digest| Once::new(line.prefix(), digest, rules.deduplication_window_ms));
+        let storing = line.accept(id.as_u128(), body, terms)?;
+        Ok(Accepted { id, storing, once })
     }
 }
 
-/// Writes messages that have their place; all or none.
-pub(super) async fn store(queues: &Queues, messages: Vec<Storing>) -> Result<(), Error> {
+/// Writes messages that have their place; all or none. They are known as `id`; another id is
+/// returned when theirs is a key that was taken before.
+pub(super) async fn store(
+    queues: &Queues,
+    messages: Vec<Storing>,
+    id: Uuid,
+    once: Option<Once>,
+) -> Result<Option<Uuid>, Error> {
+    if let Some(once) = once {
+        let taken = once::store(&queues.shared, messages, id.as_u128(), &once).await?;
+        return Ok(taken.map(Uuid::from_u128));
+    }
     let mut batch = Batch::new();
     for message in &messages {
         message.write(&mut batch);
@@ -122,12 +157,13 @@ pub(super) async fn store(queues: &Queues, messages: Vec<Storing>) -> Result<(),
     let committed = queues.shared.store.commit(batch).await;
     committed.map_err(error::from_storage)?;
     messages.into_iter().for_each(Storing::done);
-    Ok(())
+    Ok(None)
 }
 
-fn receipt(id: Uuid) -> Result<Payload, Error> {
+fn receipt(id: Uuid, taken: Option<Uuid>) -> Result<Payload, Error> {
     let receipt = api::Receipt {
-        message_receipt_id: id.to_string(),
+        message_receipt_id: taken.unwrap_or(id).to_string(),
+        duplicate: taken.is_some(),
     };
     Payload::encode(&receipt).map_err(|error| Error::engine(Code::Internal, error.to_string()))
 }

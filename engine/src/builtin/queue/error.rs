@@ -34,6 +34,12 @@ pub(super) fn not_set(field: &str, reason: &str) -> Error {
     Error::caller(Code::InvalidInput, format!("{field} is not set")).reason(reason)
 }
 
+/// Nothing goes by the name `queue`.
+pub(super) fn no_queue(queue: &str) -> Error {
+    let message = format!("there is no queue or topic '{queue}'; see `queue::list`");
+    Error::caller(Code::NotFound, message)
+}
+
 /// `field` of an input, unless it is missing or empty.
 pub(super) fn required<'a>(
     text: Option<&'a str>,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use agentos_sdk::{Code, Error};
+use agentos_sdk::{Code, Error, Payload};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -13,8 +13,10 @@ use super::{
     config::QueueConfig,
     machine::{Counts, Full, Lease, Machine},
     name::{self, Name, Number},
+    pace::{Pace, Paces},
     record::{BODIES, Body, HEADS, Head, body_key},
-    rules::{self, Rules, TriggerRules},
+    retention,
+    rules::{self, Order, Rules, TriggerRules},
     shared::Shared,
 };
 use crate::{builtin::firing::Target, storage::Batch};
@@ -35,8 +37,13 @@ struct Inner {
     targets: Vec<Arc<Target>>,
     /// What the newest trigger says of the rules.
     asked: TriggerRules,
+    /// Delivers though nobody subscribes: a function queue.
+    always: bool,
+    /// Somebody wants it to deliver nothing for now.
+    paused: bool,
     /// Reasons to keep a subscriber's queue closed for a while.
     holds: usize,
+    paces: Paces,
     /// When the alarm rings for this line.
     armed_ms: Option<u64>,
 }
@@ -54,7 +61,10 @@ impl Line {
                 machine,
                 targets: Vec::new(),
                 asked: TriggerRules::default(),
+                always: open,
+                paused: false,
                 holds: 0,
+                paces: Paces::default(),
                 armed_ms: None,
             }),
         })
@@ -83,6 +93,34 @@ impl Line {
     /// Looks at the machine, or changes it. What changed may let messages go: see [`Line::pump`].
     pub(super) fn with<T>(&self, look: impl FnOnce(&mut Machine) -> T) -> T {
         look(&mut self.inner.lock().machine)
+    }
+
+    /// Its counts, the age of its oldest message, and what has happened.
+    pub(super) fn look(&self) -> Look {
+        let inner = self.inner.lock();
+        Look {
+            counts: inner.machine.counts(),
+            oldest_ms: inner.machine.oldest_ms(),
+            paces: inner.paces,
+            paused: inner.paused,
+        }
+    }
+
+    pub(super) fn count(&self, which: impl FnOnce(&mut Paces) -> &mut Pace) {
+        let now_ms = self.shared.now_ms();
+        which(&mut self.inner.lock().paces).count(now_ms);
+    }
+
+    /// Delivers nothing while it is paused; what is in work goes on.
+    pub(super) fn set_paused(self: &Arc<Self>, paused: bool) {
+        let mut inner = self.inner.lock();
+        if inner.paused == paused {
+            return;
+        }
+        inner.paused = paused;
+        inner.review();
+        drop(inner);
+        self.pump();
     }
 
     pub(super) fn key(&self, number: Number) -> Bytes {
@@ -155,19 +193,14 @@ impl Line {
         self: &Arc<Self>,
         id: u128,
         body: Body,
-        delay_ms: u64,
+        terms: Terms,
     ) -> Result<Storing, Error> {
         let rules = self.rules();
-        let group = match &rules.message_group_field {
-            None => 0,
-            Some(field) => rules::group(&body.payload, field).ok_or_else(|| {
-                let message = format!("queue '{}' is fifo and needs `{field}` in data", self.name);
-                Error::caller(Code::InvalidInput, message)
-            })?,
-        };
-        let due_ms = match delay_ms.max(rules.delay_ms) {
+        let group = self.group_of(&rules, &body.payload)?;
+        let born_ms = self.shared.now_ms();
+        let due_ms = match terms.delay_ms.max(rules.delay_ms) {
             0 => 0,
-            delay_ms => self.shared.now_ms().saturating_add(delay_ms),
+            delay_ms => born_ms.saturating_add(delay_ms),
         };
         let mut inner = self.inner.lock();
         // Under the lock: the order of numbers is the order of arrival.
@@ -179,6 +212,9 @@ impl Line {
             group,
             attempts: 0,
             due_ms,
+            born_ms,
+            priority: terms.priority,
+            losses: 0,
         };
         inner.machine.accept(number, head).map_err(|Full| {
             let max = self.shared.config.get().messages_per_queue_max;
@@ -197,6 +233,21 @@ impl Line {
         })
     }
 
+    fn group_of(&self, rules: &Rules, payload: &Payload) -> Result<u128, Error> {
+        let Some(field) = &rules.message_group_field else {
+            return Ok(0);
+        };
+        match (rules::digest_of(payload, field), rules.order) {
+            (Some(group), _) => Ok(group),
+            // Those of no group are one.
+            (None, Order::Standard) => Ok(0),
+            (None, Order::Fifo) => {
+                let message = format!("queue '{}' is fifo and needs `{field}` in data", self.name);
+                Err(Error::caller(Code::InvalidInput, message))
+            }
+        }
+    }
+
     /// Starts every delivery that may start now, and sets the alarm for the next.
     pub(super) fn pump(self: &Arc<Self>) {
         if !self.shared.may_deliver() {
@@ -208,21 +259,29 @@ impl Line {
         while let Some(lease) = inner.machine.lease(now_ms) {
             leases.push(lease);
         }
-        if let Some(due_ms) = inner.machine.next_due_ms()
-            && inner.armed_ms.is_none_or(|armed_ms| due_ms < armed_ms)
-        {
-            inner.armed_ms = Some(due_ms);
-            self.shared.alarm.set(due_ms, self);
-        }
+        let next_due_ms = inner.machine.next_due_ms();
         drop(inner);
+        if let Some(due_ms) = next_due_ms {
+            self.ring_at(due_ms);
+        }
         for lease in leases {
             tokio::spawn(Arc::clone(self).deliver(lease));
+        }
+    }
+
+    /// Has the alarm ring at `due_ms`, unless it will ring before.
+    pub(super) fn ring_at(self: &Arc<Self>, due_ms: u64) {
+        let mut inner = self.inner.lock();
+        if inner.armed_ms.is_none_or(|armed_ms| due_ms < armed_ms) {
+            inner.armed_ms = Some(due_ms);
+            self.shared.alarm.set(due_ms, self);
         }
     }
 
     /// The alarm that was set has come.
     pub(super) fn ring(self: &Arc<Self>) {
         self.inner.lock().armed_ms = None;
+        retention::apply(self);
         self.pump();
     }
 }
@@ -230,9 +289,26 @@ impl Line {
 impl Inner {
     /// A subscriber's queue is open while somebody is there and nothing is being moved.
     fn review(&mut self) {
-        let open = !self.targets.is_empty() && self.holds == 0;
-        self.machine.set_open(open);
+        let is_there = self.always || !self.targets.is_empty();
+        self.machine
+            .set_open(is_there && self.holds == 0 && !self.paused);
     }
+}
+
+/// How a message wants to be delivered.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Terms {
+    pub(super) delay_ms: u64,
+    pub(super) priority: u8,
+}
+
+/// What there is to see of a queue.
+pub(super) struct Look {
+    pub(super) counts: Counts,
+    /// When the oldest message came.
+    pub(super) oldest_ms: Option<u64>,
+    pub(super) paces: Paces,
+    pub(super) paused: bool,
 }
 
 /// Keeps a line closed.
@@ -268,6 +344,7 @@ impl Storing {
     pub(super) fn done(mut self) {
         self.done = true;
         self.line.with(|machine| machine.stored(self.number));
+        self.line.count(|paces| &mut paces.enqueued);
         self.line.pump();
     }
 

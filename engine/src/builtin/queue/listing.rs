@@ -47,21 +47,53 @@ impl Queue {
     pub(super) fn stats(&self, input: api::Queue) -> Result<api::Stats, Error> {
         let queue = error::required(input.queue.as_deref(), "queue", "queue_not_set")?.to_owned();
         let lines = self.queues.resolve(&queue);
+        Ok(self.stats_of(queue, &lines))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as everything that is called")]
+    pub(super) fn list(&self, _: Option<api::Nothing>) -> Result<api::List, Error> {
+        let names = self.queues.by_name().into_iter();
+        let queues = names.map(|(name, lines)| self.stats_of(name, &lines));
+        Ok(api::List {
+            queues: queues.collect(),
+        })
+    }
+
+    fn stats_of(&self, queue: String, lines: &[Arc<Line>]) -> api::Stats {
+        let now_ms = self.queues.shared.now_ms();
+        let is_topic = lines.iter().any(|line| line.name().topic().is_some());
         let mut stats = api::Stats {
             queue,
+            kind: if is_topic { "topic" } else { "function" },
             depth: 0,
             in_flight: 0,
             delayed: 0,
             dead: 0,
-            consumers: consumers(&lines),
+            consumers: consumers(lines),
+            paused: false,
+            oldest_ms: None,
+            totals: api::Totals::default(),
+            rates: api::Rates::default(),
         };
-        for counts in lines.iter().map(|line| line.counts()) {
+        for look in lines.iter().map(|line| line.look()) {
+            let (counts, paces) = (look.counts, look.paces);
             stats.depth += counts.depth;
             stats.in_flight += counts.leased;
             stats.delayed += counts.delayed;
             stats.dead += counts.dead;
+            stats.paused |= look.paused;
+            let age = look.oldest_ms.map(|born_ms| now_ms.saturating_sub(born_ms));
+            stats.oldest_ms = stats.oldest_ms.max(age);
+            stats.totals.enqueued += paces.enqueued.total;
+            stats.totals.acknowledged += paces.acknowledged.total;
+            stats.totals.failed += paces.failed.total;
+            stats.totals.died += paces.buried.total;
+            stats.rates.enqueued += paces.enqueued.per_second(now_ms);
+            stats.rates.acknowledged += paces.acknowledged.per_second(now_ms);
+            stats.rates.failed += paces.failed.per_second(now_ms);
+            stats.rates.died += paces.buried.per_second(now_ms);
         }
-        Ok(stats)
+        stats
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as everything that is called")]

@@ -4,8 +4,10 @@
 //! writes to the store what it says, before or after as the durability of each step asks.
 //!
 //! A message is stored, waits, is leased for an attempt, and waits again or dies; acknowledged, it
-//! is gone. With [`Order::Fifo`] only the oldest message of a group can be leased, so one that
-//! waits for its next attempt holds up its group and no other.
+//! is gone. Of those that can be leased the one with the highest priority goes first, and among
+//! equals the oldest. With [`Grouping::InOrder`] only the oldest message of a group can be leased, so
+//! one that waits for its next attempt holds up its group and no other; with [`Grouping::AtMost`]
+//! those of a group that has enough leases are parked until one of them ends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,8 +20,12 @@ pub(super) use dead::Dead;
 use super::{
     name::Number,
     record::Head,
-    rules::{Order, Rules},
+    rules::{Grouping, Rules},
 };
+
+/// Workers that may be lost over a message before each more counts as a failed attempt: a worker
+/// that is restarted often must not cost messages their attempts, one that kills workers must end.
+pub(super) const LOSSES_MAX: u8 = 10;
 
 /// The messages of one queue, without their bodies.
 pub(super) struct Machine {
@@ -28,10 +34,10 @@ pub(super) struct Machine {
     /// Whether anything may be leased now.
     open: bool,
     live: BTreeMap<Number, Message>,
-    /// Only with [`Order::Fifo`].
+    /// Empty with [`Grouping::None`].
     groups: HashMap<u128, Group>,
     /// Could be leased at once.
-    ready: BTreeSet<Number>,
+    ready: BTreeSet<Rank>,
     /// Could be leased when they are due.
     delayed: BTreeSet<(u64, Number)>,
     leased: usize,
@@ -45,8 +51,11 @@ struct Message {
     inherited: bool,
 }
 
+/// By what the next one is chosen: 255 less the priority, then age.
+type Rank = (u8, Number);
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// On its way to the disk.
     Storing,
     Waiting,
@@ -55,8 +64,17 @@ enum Stage {
 
 #[derive(Default)]
 struct Group {
+    /// All of it, with [`Grouping::InOrder`].
     order: BTreeSet<Number>,
-    leased: bool,
+    /// Could be leased but for the others of the group, with [`Grouping::AtMost`].
+    parked: BTreeSet<Rank>,
+    leased: usize,
+}
+
+impl Group {
+    fn is_idle(&self) -> bool {
+        self.order.is_empty() && self.parked.is_empty() && self.leased == 0
+    }
 }
 
 /// The queue holds as many messages as it may.
@@ -75,6 +93,9 @@ pub(super) struct Lease {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Failure {
     Counted,
+    /// The worker went away in the middle. It may have been the message, so this does not go on
+    /// for ever.
+    Lost,
     /// The engine had no room, or the worker is not back yet.
     Uncounted,
 }
@@ -117,8 +138,8 @@ impl Machine {
     }
 
     pub(super) fn set_rules(&mut self, rules: Rules) {
-        let order = std::mem::replace(&mut self.rules, rules).order;
-        if order != self.rules.order {
+        let before = std::mem::replace(&mut self.rules, rules).grouping();
+        if before != self.rules.grouping() {
             self.rearrange();
         }
     }
@@ -139,6 +160,18 @@ impl Machine {
             delayed: self.delayed.len(),
             dead: self.dead.len(),
         }
+    }
+
+    /// When the oldest message came.
+    pub(super) fn oldest_ms(&self) -> Option<u64> {
+        let mut messages = self.live.values();
+        messages.next().map(|message| message.head.born_ms)
+    }
+
+    /// Messages by age, from the `offset`th on.
+    pub(super) fn page(&self, offset: usize, limit: usize) -> impl Iterator<Item = (Head, Stage)> {
+        let messages = self.live.values().skip(offset).take(limit);
+        messages.map(|message| (message.head, message.stage))
     }
 
     /// Nothing is in it.
@@ -187,19 +220,35 @@ impl Machine {
             return None;
         }
         self.wake(now_ms);
-        let number = self.ready.pop_first()?;
+        let number = self.next_ready()?;
         let message = self.live.get_mut(&number)?;
         message.stage = Stage::Leased;
         let (head, inherited) = (message.head, message.inherited);
         self.leased += 1;
-        if let Some(group) = self.groups.get_mut(&head.group) {
-            group.leased = true;
+        if self.rules.grouping() != Grouping::None {
+            self.groups.entry(head.group).or_default().leased += 1;
         }
         Some(Lease {
             number,
             head,
             inherited,
         })
+    }
+
+    /// The first that is ready and whose group lets it go; those before it are parked.
+    fn next_ready(&mut self) -> Option<Number> {
+        loop {
+            let rank = self.ready.pop_first()?;
+            let Grouping::AtMost(most) = self.rules.grouping() else {
+                return Some(rank.1);
+            };
+            let group = self.live.get(&rank.1)?.head.group;
+            let group = self.groups.entry(group).or_default();
+            if group.leased < most {
+                return Some(rank.1);
+            }
+            group.parked.insert(rank);
+        }
     }
 
     /// When [`Machine::lease`] will have something, if nothing else happens before.
@@ -225,6 +274,17 @@ impl Machine {
         jitter: u64,
     ) -> Option<Verdict> {
         let message = self.live.get(&number)?;
+        let failure = match failure {
+            Failure::Lost if message.head.losses >= LOSSES_MAX => Failure::Counted,
+            other => other,
+        };
+        if failure == Failure::Lost {
+            return Some(Verdict::Retry(Head {
+                losses: message.head.losses + 1,
+                due_ms: 0,
+                ..message.head
+            }));
+        }
         let counted = u32::from(failure == Failure::Counted);
         let attempts = message.head.attempts.saturating_add(counted);
         let wait_ms = self.rules.backoff_ms(attempts.max(1), jitter);
@@ -272,7 +332,28 @@ impl Machine {
             .live
             .iter()
             .filter(|(_, message)| message.stage == Stage::Waiting);
-        let numbers: Vec<Number> = waiting.map(|(number, _)| *number).take(max).collect();
+        let numbers = waiting.map(|(number, _)| *number).take(max).collect();
+        self.take(numbers)
+    }
+
+    /// Takes out messages that wait: the `surplus` oldest, and after them all that came before
+    /// `too_old_ms`.
+    pub(super) fn take_oldest(&mut self, too_old_ms: u64, surplus: usize) -> Vec<(Number, Head)> {
+        let waiting = self
+            .live
+            .iter()
+            .filter(|(_, message)| message.stage == Stage::Waiting)
+            .enumerate();
+        let goes =
+            |place: usize, message: &Message| place < surplus || message.head.born_ms < too_old_ms;
+        let numbers: Vec<Number> = waiting
+            .take_while(|(place, (_, message))| goes(*place, message))
+            .map(|(_, (number, _))| *number)
+            .collect();
+        self.take(numbers)
+    }
+
+    fn take(&mut self, numbers: Vec<Number>) -> Vec<(Number, Head)> {
         let taken = numbers.into_iter();
         taken
             .filter_map(|number| self.remove(number).map(|head| (number, head)))
@@ -286,7 +367,7 @@ impl Machine {
     }
 
     fn insert(&mut self, number: Number, head: Head, stage: Stage, inherited: bool) {
-        if self.rules.order == Order::Fifo {
+        if self.rules.grouping() == Grouping::InOrder {
             let group = self.groups.entry(head.group).or_default();
             let former = group.order.first().copied();
             group.order.insert(number);
@@ -309,9 +390,12 @@ impl Machine {
         let head = self.live.remove(&number)?.head;
         if let Some(group) = self.groups.get_mut(&head.group) {
             group.order.remove(&number);
+            // One that was ready may have been in front of those that are parked.
+            self.ready.extend(group.parked.pop_first());
             match group.order.first().copied() {
                 Some(next) => self.place(next),
-                None => drop(self.groups.remove(&head.group)),
+                None if group.is_idle() => drop(self.groups.remove(&head.group)),
+                None => {}
             }
         }
         Some(head)
@@ -325,7 +409,11 @@ impl Machine {
         }
         self.leased -= 1;
         if let Some(group) = self.groups.get_mut(&message.head.group) {
-            group.leased = false;
+            group.leased = group.leased.saturating_sub(1);
+            self.ready.extend(group.parked.pop_first());
+            if group.is_idle() {
+                self.groups.remove(&message.head.group);
+            }
         }
         Some(message)
     }
@@ -348,22 +436,28 @@ impl Machine {
             return;
         }
         match message.head.due_ms {
-            0 => self.ready.insert(number),
+            0 => self.ready.insert(rank(&message.head, number)),
             due_ms => self.delayed.insert((due_ms, number)),
         };
     }
 
     fn unplace(&mut self, number: Number) {
         if let Some(message) = self.live.get(&number) {
-            self.ready.remove(&number);
+            let rank = rank(&message.head, number);
+            self.ready.remove(&rank);
             self.delayed.remove(&(message.head.due_ms, number));
+            if let Some(group) = self.groups.get_mut(&message.head.group) {
+                group.parked.remove(&rank);
+            }
         }
     }
 
     fn is_its_turn(&self, number: Number, group: u128) -> bool {
         match self.groups.get(&group) {
-            Some(group) => !group.leased && group.order.first() == Some(&number),
-            None => true,
+            Some(group) if self.rules.grouping() == Grouping::InOrder => {
+                group.leased == 0 && group.order.first() == Some(&number)
+            }
+            _ => true,
         }
     }
 
@@ -373,7 +467,9 @@ impl Machine {
             && due_ms <= now_ms
         {
             self.delayed.pop_first();
-            self.ready.insert(number);
+            if let Some(message) = self.live.get(&number) {
+                self.ready.insert(rank(&message.head, number));
+            }
         }
     }
 
@@ -382,11 +478,19 @@ impl Machine {
         self.ready.clear();
         self.delayed.clear();
         self.groups.clear();
-        if self.rules.order == Order::Fifo {
-            for (number, message) in &self.live {
-                let group = self.groups.entry(message.head.group).or_default();
-                group.order.insert(*number);
-                group.leased |= message.stage == Stage::Leased;
+        let grouping = self.rules.grouping();
+        for (number, message) in &self.live {
+            let leased = usize::from(message.stage == Stage::Leased);
+            match grouping {
+                Grouping::InOrder => {
+                    let group = self.groups.entry(message.head.group).or_default();
+                    group.order.insert(*number);
+                    group.leased += leased;
+                }
+                Grouping::AtMost(_) if leased > 0 => {
+                    self.groups.entry(message.head.group).or_default().leased += leased;
+                }
+                _ => {}
             }
         }
         let numbers: Vec<Number> = self.live.keys().copied().collect();
@@ -394,4 +498,8 @@ impl Machine {
             self.place(number);
         }
     }
+}
+
+fn rank(head: &Head, number: Number) -> Rank {
+    (u8::MAX - head.priority, number)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentos_sdk::{Code, Error, FunctionSpec, Handler, Invocation, Payload, protocol::Call};
 use schemars::schema_for;
+use uuid::Uuid;
 
 use super::{
     api,
@@ -11,7 +12,10 @@ use super::{
     error,
     json::Json,
     line::{Line, Storing},
+    name::Name,
+    once::Once,
     record::{Body, Envelope},
+    rules,
     topics::Topics,
 };
 
@@ -21,11 +25,11 @@ impl Handler for Publisher {
     /// Gives the copies their places before it returns: who publishes twice has both in order.
     fn start(&self, invocation: Invocation) {
         match self.accept(invocation.call()) {
-            Ok(copies) => {
+            Ok(publication) => {
                 let topics = Arc::clone(&self.0);
                 // Not to be given up half way, whoever waits for it.
                 tokio::spawn(async move {
-                    let stored = keep(&topics, copies).await;
+                    let stored = keep(&topics, publication).await;
                     invocation.reply(stored.map(|()| Payload::NULL).map_err(named));
                 });
             }
@@ -48,7 +52,7 @@ impl Publisher {
         }
     }
 
-    fn accept(&self, call: &Call) -> Result<Vec<Storing>, Error> {
+    fn accept(&self, call: &Call) -> Result<Publication, Error> {
         let input: Option<api::Publish> = call.payload.decode().map_err(|error| {
             let message = format!("input of `{}`: {error}", call.function);
             Error::caller(Code::InvalidInput, message)
@@ -57,17 +61,36 @@ impl Publisher {
         let topic = error::required(input.topic.as_deref(), "topic", "topic_not_set")?;
         let payload = input.data.map_or(Payload::NULL, Json::into_payload);
         let body = Body::new(Envelope::default().in_trace(&call.trace), payload);
-        self.0.publish(topic, &body)
+        let copies = self.0.publish(topic, &body)?;
+        let once = input.deduplication_key.map(|key| {
+            let prefix = Name::Waiting(topic.into()).prefix();
+            let window_ms = self
+                .0
+                .queues
+                .shared
+                .config
+                .get()
+                .topics
+                .deduplication_window_ms;
+            Once::new(&prefix, rules::digest(&key), window_ms)
+        });
+        Ok(Publication { copies, once })
     }
 }
 
-async fn keep(topics: &Topics, copies: Vec<Storing>) -> Result<(), Error> {
+struct Publication {
+    copies: Vec<Storing>,
+    once: Option<Once>,
+}
+
+async fn keep(topics: &Topics, publication: Publication) -> Result<(), Error> {
+    let copies = publication.copies;
     let lines: Vec<Arc<Line>> = copies.iter().map(|copy| Arc::clone(copy.line())).collect();
-    store(&topics.queues, copies).await?;
+    let stored = store(&topics.queues, copies, Uuid::new_v4(), publication.once).await;
     for line in lines {
         topics.published(&line);
     }
-    Ok(())
+    stored.map(|_| ())
 }
 
 fn named(error: Error) -> Error {

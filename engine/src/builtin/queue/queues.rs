@@ -1,24 +1,32 @@
 //! All queues there are: found by name, made when needed, read from disk at the start.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use agentos_sdk::{Code, Error};
 use bytes::Bytes;
 use dashmap::{DashMap, Entry};
+use parking_lot::Mutex;
 
 use super::{
     line::Line,
     name::{self, Name},
-    record::{DEAD, DeadLetter, HEADS, Head},
+    record::{DEAD, DeadLetter, HEADS, Head, PAUSED},
+    retention,
     rules::Rules,
     shared::Shared,
 };
-use crate::storage::{self, Scan, Space};
+use crate::storage::{self, Batch, Scan, Space};
 
 pub(super) struct Queues {
     pub(super) shared: Arc<Shared>,
     /// By the prefix of their keys.
     lines: DashMap<Bytes, Arc<Line>>,
+    /// Prefixes of queues, and of what waits in topics, that deliver nothing for now. A topic stands
+    /// for all its subscribers.
+    paused: Mutex<HashSet<Bytes>>,
 }
 
 impl Queues {
@@ -30,11 +38,16 @@ impl Queues {
         let queues = Queues {
             shared,
             lines: DashMap::new(),
+            paused: Mutex::default(),
         };
+        queues.load_paused().await?;
         queues.make_configured();
         queues
             .read(HEADS, |line, number, value| {
-                let head = Head::decode(value)?;
+                let mut head = Head::decode(value)?;
+                if head.born_ms == 0 {
+                    head.born_ms = line.shared.opened_ms;
+                }
                 line.shared.skip(number);
                 line.with(|machine| machine.restore(number, head, true));
                 Ok(())
@@ -56,7 +69,8 @@ impl Queues {
         for (name, config) in &self.shared.config.get().queue_configs {
             let name = Name::Function(name.as_str().into());
             let line = Line::new(name, Rules::of_queue(config), &self.shared);
-            self.lines.entry(line.prefix().clone()).or_insert(line);
+            let entry = self.lines.entry(line.prefix().clone());
+            self.check_paused(&entry.or_insert(line));
         }
     }
 
@@ -66,6 +80,7 @@ impl Queues {
         self.make_configured();
         for line in self.all() {
             line.reconfigure();
+            retention::apply(&line);
         }
     }
 
@@ -110,12 +125,20 @@ impl Queues {
         };
         let line = Line::new(name, rules, &self.shared);
         self.lines.insert(line.prefix().clone(), Arc::clone(&line));
+        self.check_paused(&line);
         Ok(line)
+    }
+
+    /// To be asked when `line` can be found: who pauses it from then on finds it, too.
+    fn check_paused(&self, line: &Arc<Line>) {
+        let paused = is_paused(&self.paused.lock(), line);
+        line.set_paused(paused);
     }
 
     /// Lets everything go that may.
     pub(super) fn pump(&self) {
         for line in self.all() {
+            retention::apply(&line);
             line.pump();
         }
     }
@@ -156,7 +179,8 @@ impl Queues {
             Entry::Vacant(vacant) => {
                 let rules = Rules::of_topic(&config.topics);
                 let line = Line::new(name, rules, &self.shared);
-                vacant.insert(Arc::clone(&line));
+                let line = Arc::clone(&vacant.insert(line));
+                self.check_paused(&line);
                 Ok(line)
             }
         }
@@ -189,6 +213,62 @@ impl Queues {
         found
     }
 
+    // ── Pausing ─────────────────────────────────────────────────────────────────────────────
+
+    /// Has what `name` stands for deliver nothing, or again, and over restarts. False when there is
+    /// nothing of the name.
+    ///
+    /// # Errors
+    /// The store's; then everything is as before.
+    pub(super) async fn pause(&self, name: &str, pause: bool) -> Result<bool, storage::Error> {
+        let lines = self.resolve(name);
+        let Some(first) = lines.first() else {
+            return Ok(false);
+        };
+        // A topic is paused by its own prefix, for those who subscribe later, too.
+        let topic = first.name().topic().filter(|topic| &***topic == name);
+        let whole = topic.map(|topic| Name::Waiting(Arc::clone(topic)).prefix());
+        let parts = lines.iter().map(|line| line.prefix().clone());
+        let mut batch = Batch::new();
+        let marks: Vec<Bytes> = match (pause, whole) {
+            (true, Some(whole)) => vec![whole],
+            (_, whole) => parts.chain(whole).collect(),
+        };
+        for mark in &marks {
+            match pause {
+                true => batch.put(PAUSED, mark.clone(), &b"\x01"[..]),
+                false => batch.delete(PAUSED, mark.clone()),
+            };
+        }
+        self.shared.store.commit(batch).await?;
+        {
+            let mut paused = self.paused.lock();
+            for mark in marks {
+                match pause {
+                    true => paused.insert(mark),
+                    false => paused.remove(&mark),
+                };
+            }
+        }
+        for line in self.resolve(name) {
+            self.check_paused(&line);
+        }
+        Ok(true)
+    }
+
+    async fn load_paused(&self) -> Result<(), storage::Error> {
+        let mut scan = Scan::all(PAUSED);
+        loop {
+            let page = self.shared.store.scan(scan.clone()).await?;
+            let marks = page.entries.iter().map(|entry| entry.key.clone());
+            self.paused.lock().extend(marks);
+            match page.entries.last() {
+                Some(last) if page.more => scan = scan.after(&last.key),
+                _ => return Ok(()),
+            }
+        }
+    }
+
     /// Every queue under the name by which [`Queues::resolve`] finds it.
     pub(super) fn by_name(&self) -> BTreeMap<String, Vec<Arc<Line>>> {
         let mut names: BTreeMap<String, Vec<Arc<Line>>> = BTreeMap::new();
@@ -202,7 +282,16 @@ impl Queues {
         names
     }
 
-    fn all(&self) -> Vec<Arc<Line>> {
+    pub(super) fn all(&self) -> Vec<Arc<Line>> {
         self.lines.iter().map(|line| Arc::clone(&line)).collect()
     }
+}
+
+fn is_paused(paused: &HashSet<Bytes>, line: &Line) -> bool {
+    let of_topic = |topic: &Arc<str>| Name::Waiting(Arc::clone(topic)).prefix();
+    paused.contains(line.prefix())
+        || line
+            .name()
+            .topic()
+            .is_some_and(|topic| paused.contains(&of_topic(topic)))
 }

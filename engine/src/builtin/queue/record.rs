@@ -25,8 +25,20 @@ pub(super) const BODIES: Space = Space::new("queue-bodies");
 /// Functions that have subscribed to topics: the prefix of the queue's keys.
 pub(super) const SUBSCRIBERS: Space = Space::new("queue-subscribers");
 
+/// Keys under which messages were enqueued once, as [`Kept`].
+pub(super) const KEYS: Space = Space::new("queue-keys");
+
+/// The same keys by when they are forgotten.
+pub(super) const KEY_TERMS: Space = Space::new("queue-key-terms");
+
+/// Queues and topics that deliver nothing for now.
+pub(super) const PAUSED: Space = Space::new("queue-paused");
+
 /// First byte of every record: tells later builds how to read the rest.
 const FORMAT: u8 = 1;
+
+/// Of heads. Those of format 1 end with the due time.
+const HEAD_FORMAT: u8 = 2;
 
 /// Longest error text kept with a dead letter.
 const ERROR_BYTES_MAX: usize = 4096;
@@ -45,10 +57,17 @@ pub(super) struct Head {
     pub(super) attempts: u32,
     /// Not before, in milliseconds since 1970; 0 is at once.
     pub(super) due_ms: u64,
+    /// When it came, in milliseconds since 1970; 0 on disk when an older build wrote it.
+    pub(super) born_ms: u64,
+    /// Higher ones go first.
+    pub(super) priority: u8,
+    /// Attempts that ended because the worker was lost, and were not counted.
+    pub(super) losses: u8,
 }
 
 impl Head {
-    const BYTES: usize = 1 + 16 + 8 + 8 + 16 + 4 + 8;
+    const BYTES_1: usize = 1 + 16 + 8 + 8 + 16 + 4 + 8;
+    const BYTES: usize = Self::BYTES_1 + 8 + 1 + 1;
 
     pub(super) fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(Self::BYTES);
@@ -57,13 +76,16 @@ impl Head {
     }
 
     fn write(&self, to: &mut BytesMut) {
-        to.put_u8(FORMAT);
+        to.put_u8(HEAD_FORMAT);
         to.put_u128(self.id);
         to.put_u64(self.body);
         to.put_u64(self.payload_bytes);
         to.put_u128(self.group);
         to.put_u32(self.attempts);
         to.put_u64(self.due_ms);
+        to.put_u64(self.born_ms);
+        to.put_u8(self.priority);
+        to.put_u8(self.losses);
     }
 
     pub(super) fn decode(mut bytes: &[u8]) -> Result<Self, storage::Error> {
@@ -71,16 +93,32 @@ impl Head {
     }
 
     fn read(from: &mut &[u8]) -> Result<Self, storage::Error> {
-        if from.len() < Self::BYTES || from.get_u8() != FORMAT {
+        let is_whole = match from.first() {
+            Some(&FORMAT) => from.len() >= Self::BYTES_1,
+            Some(&HEAD_FORMAT) => from.len() >= Self::BYTES,
+            _ => false,
+        };
+        if !is_whole {
             return Err(damaged("the head of a message has an unknown shape"));
         }
-        Ok(Head {
+        let format = from.get_u8();
+        let head = Head {
             id: from.get_u128(),
             body: from.get_u64(),
             payload_bytes: from.get_u64(),
             group: from.get_u128(),
             attempts: from.get_u32(),
             due_ms: from.get_u64(),
+            ..Head::default()
+        };
+        if format == FORMAT {
+            return Ok(head);
+        }
+        Ok(Head {
+            born_ms: from.get_u64(),
+            priority: from.get_u8(),
+            losses: from.get_u8(),
+            ..head
         })
     }
 }
@@ -123,6 +161,37 @@ impl DeadLetter {
             head,
             failed_at,
             error: String::from_utf8_lossy(bytes).into_owned(),
+        })
+    }
+}
+
+/// What is known of a key under which a message was enqueued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Kept {
+    /// The message's.
+    pub(super) id: u128,
+    /// Until then the same key is the same message, in milliseconds since 1970.
+    pub(super) until_ms: u64,
+}
+
+impl Kept {
+    const BYTES: usize = 1 + 16 + 8;
+
+    pub(super) fn encode(self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(Self::BYTES);
+        bytes.put_u8(FORMAT);
+        bytes.put_u128(self.id);
+        bytes.put_u64(self.until_ms);
+        bytes.freeze()
+    }
+
+    pub(super) fn decode(mut bytes: &[u8]) -> Result<Self, storage::Error> {
+        if bytes.len() < Self::BYTES || bytes.get_u8() != FORMAT {
+            return Err(damaged("the key of a message has an unknown shape"));
+        }
+        Ok(Kept {
+            id: bytes.get_u128(),
+            until_ms: bytes.get_u64(),
         })
     }
 }
@@ -224,16 +293,19 @@ mod tests {
 
     fn head() -> impl Strategy<Value = Head> {
         let ids = (any::<u128>(), any::<u64>(), any::<u64>());
-        (ids, any::<u128>(), any::<u32>(), any::<u64>()).prop_map(
-            |((id, body, payload_bytes), group, attempts, due_ms)| Head {
-                id,
-                body,
-                payload_bytes,
-                group,
-                attempts,
-                due_ms,
-            },
-        )
+        let fate = (any::<u32>(), any::<u64>(), any::<u64>());
+        let rank = (any::<u8>(), any::<u8>());
+        (ids, any::<u128>(), fate, rank).prop_map(|(ids, group, fate, rank)| Head {
+            id: ids.0,
+            body: ids.1,
+            payload_bytes: ids.2,
+            group,
+            attempts: fate.0,
+            due_ms: fate.1,
+            born_ms: fate.2,
+            priority: rank.0,
+            losses: rank.1,
+        })
     }
 
     proptest! {
@@ -242,6 +314,8 @@ mod tests {
             prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
             let letter = DeadLetter::new(head, failed_at, error);
             prop_assert_eq!(DeadLetter::decode(&letter.encode()), Ok(letter));
+            let kept = Kept { id: head.id, until_ms: failed_at };
+            prop_assert_eq!(Kept::decode(&kept.encode()), Ok(kept));
         }
 
         #[test]
@@ -260,8 +334,25 @@ mod tests {
 
         #[test]
         fn anything_else_is_damage_and_no_panic(bytes: Vec<u8>) {
-            let _ = (Head::decode(&bytes), DeadLetter::decode(&bytes), Body::decode(&bytes.into()));
+            let _ = (Kept::decode(&bytes), Head::decode(&bytes), DeadLetter::decode(&bytes), Body::decode(&bytes.into()));
         }
+    }
+
+    #[test]
+    fn heads_of_the_first_format_are_read() {
+        let mut bytes = Head {
+            id: 7,
+            due_ms: 9,
+            ..Head::default()
+        }
+        .encode()
+        .to_vec();
+        bytes.truncate(Head::BYTES_1);
+        bytes[0] = FORMAT;
+        let head = Head::decode(&bytes).unwrap();
+        assert_eq!((head.id, head.due_ms, head.born_ms), (7, 9, 0));
+        bytes[0] = HEAD_FORMAT;
+        assert!(Head::decode(&bytes).is_err());
     }
 
     #[test]

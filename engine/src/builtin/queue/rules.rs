@@ -30,6 +30,25 @@ pub(super) struct Rules {
     pub(super) visibility_timeout_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message_group_field: Option<Arc<str>>,
+    /// Messages of one group in work at the same time; with [`Order::Fifo`] it is always one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) group_concurrency: Option<usize>,
+    /// The key of `data` under which a message is taken once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deduplication_field: Option<Arc<str>>,
+    /// How long a key is remembered.
+    pub(super) deduplication_window_ms: u64,
+}
+
+/// What messages of one group mean to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Grouping {
+    /// Nothing.
+    None,
+    /// One after the other.
+    InOrder,
+    /// So many at a time.
+    AtMost(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -84,9 +103,13 @@ impl Rules {
             delay_ms: 0,
             visibility_timeout_ms: config.visibility_timeout_ms,
             message_group_field: match config.r#type {
-                QueueType::Standard => None,
-                QueueType::Fifo => config.message_group_field.as_deref().map(Into::into),
+                // Files for iii name one that nothing asks for.
+                QueueType::Standard if config.group_concurrency.is_none() => None,
+                _ => config.message_group_field.as_deref().map(Into::into),
             },
+            group_concurrency: config.group_concurrency,
+            deduplication_field: config.deduplication_field.as_deref().map(Into::into),
+            deduplication_window_ms: config.deduplication_window_ms,
         }
     }
 
@@ -103,6 +126,17 @@ impl Rules {
             delay_ms: 0,
             visibility_timeout_ms: config.visibility_timeout_ms,
             message_group_field: None,
+            group_concurrency: None,
+            deduplication_field: None,
+            deduplication_window_ms: config.deduplication_window_ms,
+        }
+    }
+
+    pub(super) fn grouping(&self) -> Grouping {
+        match (self.order, self.group_concurrency) {
+            (Order::Fifo, _) => Grouping::InOrder,
+            (Order::Standard, Some(most)) => Grouping::AtMost(most.max(1)),
+            (Order::Standard, None) => Grouping::None,
         }
     }
 
@@ -142,9 +176,9 @@ impl Rules {
     }
 }
 
-/// The group of a message: what `field` of its data says, as a digest, so that a long one costs
-/// no memory. `None` when the field is missing or null.
-pub(super) fn group(payload: &Payload, field: &str) -> Option<u128> {
+/// What `field` of a message's data says, as a digest, so that a long text costs no memory. `None`
+/// when the field is missing or null.
+pub(super) fn digest_of(payload: &Payload, field: &str) -> Option<u128> {
     let object: std::collections::HashMap<String, &RawValue> =
         serde_json::from_slice(payload.text()).ok()?;
     // Read and written again: the same text may have been escaped differently.
@@ -152,9 +186,15 @@ pub(super) fn group(payload: &Payload, field: &str) -> Option<u128> {
     if value.is_null() {
         return None;
     }
-    let digest = Sha256::digest(value.to_string());
-    let (first, _) = digest.split_first_chunk()?;
-    Some(u128::from_be_bytes(*first))
+    Some(digest(&value.to_string()))
+}
+
+pub(super) fn digest(text: &str) -> u128 {
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    let (first, _) = digest
+        .split_first_chunk()
+        .expect("half of a digest is shorter than it");
+    u128::from_be_bytes(*first)
 }
 
 #[cfg(test)]
@@ -193,14 +233,14 @@ mod tests {
             backoff_ms: 500,
             delay_ms: 2000,
             visibility_timeout_ms: 30_000,
-            message_group_field: None,
+            ..plain.clone()
         };
         assert_eq!(plain.amended(&trigger), expected);
     }
 
     #[test]
     fn groups_are_what_the_field_says() {
-        let of = |text: &str| group(&Payload::json(text.to_owned()), "k");
+        let of = |text: &str| digest_of(&Payload::json(text.to_owned()), "k");
         assert_eq!(of(r#"{"k":"a"}"#), of(r#"{"x":[1],"k":"\u0061"}"#));
         assert_ne!(of(r#"{"k":"1"}"#), of(r#"{"k":1}"#));
         assert!(of(r#"{"k":false}"#).is_some());

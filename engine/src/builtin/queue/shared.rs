@@ -10,9 +10,12 @@ use std::{
 
 use agentos_sdk::Bus;
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Clock, acks::Acks, alarm::Alarm, config::Config, name::Number};
+use super::{
+    Clock, acks::Acks, alarm::Alarm, attempts::Attempts, config::Config, name::Number, seen::Seen,
+};
 use crate::{
     builtin::live::Live,
     storage::{Batch, Storage},
@@ -34,6 +37,10 @@ pub(super) struct Shared {
     pub(super) stopped: CancellationToken,
     pub(super) acks: Acks,
     pub(super) alarm: Alarm,
+    pub(super) attempts: Attempts,
+    pub(super) seen: Seen,
+    /// A key is remembered from now on.
+    pub(super) key_kept: Notify,
     /// When this life of the engine began.
     pub(super) opened_ms: u64,
     next: AtomicU64,
@@ -51,6 +58,9 @@ impl Shared {
             stopped: CancellationToken::new(),
             acks: Acks::new(),
             alarm: Alarm::default(),
+            attempts: Attempts::default(),
+            seen: Seen::default(),
+            key_kept: Notify::new(),
             opened_ms,
             next: AtomicU64::new(1),
         })

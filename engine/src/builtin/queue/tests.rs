@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::*;
-use crate::storage::memory;
+use crate::storage::{Scan, memory};
 
+mod control;
 mod dead;
 mod enqueue;
 mod restart;

@@ -12,10 +12,11 @@ use serde::Deserialize;
 
 use super::{
     error,
-    line::{Line, Storing},
+    line::{Line, Storing, Terms},
     name::{self, Name},
     queues::Queues,
     record::{Body, HEADS, SUBSCRIBERS},
+    retention,
     rules::TriggerRules,
 };
 use crate::{
@@ -96,7 +97,7 @@ impl Topics {
         let mut given_up = Vec::new();
         for subscriber in subscribers.into_iter().flatten() {
             let id = uuid::Uuid::new_v4().as_u128();
-            match subscriber.line.accept(id, body.clone(), 0) {
+            match subscriber.line.accept(id, body.clone(), Terms::default()) {
                 Ok(copy) => copies.push(copy),
                 // Nobody is there to empty it.
                 Err(_) if subscriber.gone_ms.is_some() => {
@@ -111,14 +112,16 @@ impl Topics {
         }
         if copies.is_empty() {
             let line = self.queues.of_topic(Name::Waiting(topic.into()))?;
-            copies.push(line.accept(uuid::Uuid::new_v4().as_u128(), body.clone(), 0)?);
+            let id = uuid::Uuid::new_v4().as_u128();
+            copies.push(line.accept(id, body.clone(), Terms::default())?);
         }
         Ok(copies)
     }
 
     /// Must follow when copies were stored in `line`: somebody may have subscribed meanwhile.
-    pub(super) fn published(&self, line: &Line) {
+    pub(super) fn published(&self, line: &Arc<Line>) {
         if let Name::Waiting(topic) = line.name() {
+            retention::apply(line);
             self.move_waiting(&self.book.lock(), topic);
         }
     }
@@ -183,6 +186,7 @@ impl Topics {
         let first = subscribers.find(|subscriber| subscriber.gone_ms.is_none());
         match first {
             Some(subscriber) if waiting.counts().depth > 0 => {
+                retention::apply(&waiting);
                 // Held before anything younger can arrive: the order stays.
                 let hold = subscriber.line.hold();
                 let to = Arc::clone(&subscriber.line);

@@ -3,11 +3,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::builtin::queue::config::QueueConfig;
+use crate::builtin::queue::{config::QueueConfig, rules::Order};
 
 fn machine(order: Order, concurrency: usize) -> Machine {
+    grouped(order, None, concurrency)
+}
+
+fn grouped(order: Order, group_concurrency: Option<usize>, concurrency: usize) -> Machine {
     let rules = Rules {
         order,
+        group_concurrency,
         concurrency,
         ..Rules::of_queue(&QueueConfig::default())
     };
@@ -197,13 +202,16 @@ fn dead_letters_are_lifted_once() {
 /// One thing that may happen to a queue.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Accept { group: u128 },
+    Accept { group: u128, priority: u8 },
     Store { which: usize },
     Lose { which: usize },
     Lease,
     Ack { which: usize },
     Fail { which: usize },
     Release { which: usize },
+    LoseWorker { which: usize },
+    Purge { max: usize },
+    Regroup { most: Option<usize> },
     Pass { ms: u64 },
     Reopen { open: bool },
 }
@@ -211,13 +219,16 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let which = 0_usize..8;
     prop_oneof![
-        4 => (0_u128..3).prop_map(|group| Step::Accept { group }),
+        4 => (0_u128..3, 0_u8..3).prop_map(|(group, priority)| Step::Accept { group, priority }),
         4 => which.clone().prop_map(|which| Step::Store { which }),
         1 => which.clone().prop_map(|which| Step::Lose { which }),
         6 => Just(Step::Lease),
         3 => which.clone().prop_map(|which| Step::Ack { which }),
         3 => which.clone().prop_map(|which| Step::Fail { which }),
-        1 => which.prop_map(|which| Step::Release { which }),
+        1 => which.clone().prop_map(|which| Step::Release { which }),
+        2 => which.prop_map(|which| Step::LoseWorker { which }),
+        1 => (0_usize..3).prop_map(|max| Step::Purge { max }),
+        1 => proptest::option::of(1_usize..3).prop_map(|most| Step::Regroup { most }),
         2 => (1_u64..4000).prop_map(|ms| Step::Pass { ms }),
         1 => any::<bool>().prop_map(|open| Step::Reopen { open }),
     ]
@@ -226,14 +237,14 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the outside knows; checks what it sees of the machine.
 struct World {
     machine: Machine,
-    fifo: bool,
     now_ms: u64,
     next: Number,
     group_of: HashMap<Number, u128>,
+    priority_of: HashMap<Number, u8>,
     storing: Vec<Number>,
     leased: Vec<Number>,
-    /// Accepted, neither lost nor done, with failed attempts and the earliest next one.
-    alive: BTreeMap<Number, (u32, u64)>,
+    /// Accepted, neither lost nor done, with failed attempts, the earliest next one, and lost workers.
+    alive: BTreeMap<Number, (u32, u64, u8)>,
     acked: HashSet<Number>,
     dead: HashSet<Number>,
     open: bool,
@@ -243,10 +254,10 @@ impl World {
     fn new(order: Order, concurrency: usize) -> Self {
         World {
             machine: machine(order, concurrency),
-            fifo: order == Order::Fifo,
             now_ms: 1,
             next: 1,
             group_of: HashMap::new(),
+            priority_of: HashMap::new(),
             storing: Vec::new(),
             leased: Vec::new(),
             alive: BTreeMap::new(),
@@ -262,12 +273,17 @@ impl World {
 
     fn act(&mut self, step: Step) {
         match step {
-            Step::Accept { group } => {
+            Step::Accept { group, priority } => {
                 let number = self.next;
                 self.next += 1;
-                self.machine.accept(number, head(group)).unwrap();
+                let head = Head {
+                    priority,
+                    ..head(group)
+                };
+                self.machine.accept(number, head).unwrap();
                 self.group_of.insert(number, group);
-                self.alive.insert(number, (0, 0));
+                self.priority_of.insert(number, priority);
+                self.alive.insert(number, (0, 0, 0));
                 self.storing.push(number);
             }
             Step::Store { which } => {
@@ -299,6 +315,24 @@ impl World {
                     self.machine.release(number);
                 }
             }
+            Step::LoseWorker { which } => {
+                if let Some(number) = Self::pick(&mut self.leased, which) {
+                    self.lose_worker(number);
+                }
+            }
+            Step::Purge { max } => {
+                for (number, _) in self.machine.take_waiting(max) {
+                    assert!(!self.leased.contains(&number) && !self.storing.contains(&number));
+                    self.alive.remove(&number).unwrap();
+                }
+            }
+            Step::Regroup { most } => {
+                let rules = Rules {
+                    group_concurrency: most,
+                    ..self.machine.rules().clone()
+                };
+                self.machine.set_rules(rules);
+            }
             Step::Pass { ms } => self.now_ms += ms,
             Step::Reopen { open } => {
                 self.open = open;
@@ -312,34 +346,74 @@ impl World {
     }
 
     fn lease(&mut self) {
+        let ready = self.ready();
+        let could = self.open && self.leased.len() < self.machine.rules().concurrency;
         let Some(lease) = self.machine.lease(self.now_ms) else {
+            assert!(!could || ready.is_empty(), "nobody leases {ready:?}");
             return;
         };
         let number = lease.number;
-        assert!(self.open, "a closed queue leased {number}");
-        assert!(!self.storing.contains(&number), "{number} is not on disk");
-        assert!(!self.leased.contains(&number), "{number} is leased already");
-        let (attempts, due_ms) = self.alive[&number];
-        assert_eq!(lease.head.attempts, attempts);
-        assert!(due_ms <= self.now_ms, "{number} is early");
-        if self.fifo {
-            let older = self.alive.range(..number).map(|(older, _)| older);
-            for older in older {
-                let same = self.group_of[older] == self.group_of[&number];
-                assert!(!same, "{number} overtakes {older} of its group");
-            }
-        }
+        assert!(could, "a closed or busy queue leased {number}");
+        let first = ready
+            .iter()
+            .min_by_key(|number| (u8::MAX - self.priority_of[number], **number));
+        assert_eq!(Some(&number), first, "of {ready:?}");
+        let (attempts, _, losses) = self.alive[&number];
+        assert_eq!((lease.head.attempts, lease.head.losses), (attempts, losses));
         self.leased.push(number);
-        assert!(self.leased.len() <= self.machine.rules().concurrency);
+    }
+
+    /// Those that could be leased, by what the outside knows.
+    fn ready(&self) -> Vec<Number> {
+        let busy = |group: u128| {
+            let leased = self.leased.iter();
+            leased
+                .filter(|leased| self.group_of[leased] == group)
+                .count()
+        };
+        let alive = self.alive.iter();
+        let due = alive.filter(|(_, (_, due_ms, _))| *due_ms <= self.now_ms);
+        let free = due.map(|(number, _)| *number).filter(|number| {
+            let group = self.group_of[number];
+            let mut older = self.alive.range(..number);
+            !self.storing.contains(number)
+                && !self.leased.contains(number)
+                && match self.machine.rules().grouping() {
+                    Grouping::None => true,
+                    Grouping::AtMost(most) => busy(group) < most,
+                    Grouping::InOrder => !older.any(|(older, _)| self.group_of[older] == group),
+                }
+        });
+        free.collect()
+    }
+
+    fn lose_worker(&mut self, number: Number) {
+        let (attempts, _, losses) = self.alive[&number];
+        let verdict = self
+            .machine
+            .verdict(number, self.now_ms, Failure::Lost, 0)
+            .unwrap();
+        match verdict {
+            Verdict::Retry(head) if losses < LOSSES_MAX => {
+                assert_eq!(
+                    (head.attempts, head.losses, head.due_ms),
+                    (attempts, losses + 1, 0)
+                );
+                self.machine.retry(number, head);
+                self.alive.insert(number, (attempts, 0, losses + 1));
+            }
+            _ => self.fail(number),
+        }
     }
 
     fn fail(&mut self, number: Number) {
-        let attempts = self.alive[&number].0 + 1;
+        let (attempts, _, losses) = self.alive[&number];
+        let attempts = attempts + 1;
         match fail(&mut self.machine, number, self.now_ms) {
             Verdict::Retry(head) => {
                 assert_eq!(head.attempts, attempts);
                 assert!(attempts < self.machine.rules().max_retries);
-                self.alive.insert(number, (attempts, head.due_ms));
+                self.alive.insert(number, (attempts, head.due_ms, losses));
             }
             Verdict::Bury(head) => {
                 assert_eq!((head.attempts, attempts), (3, 3));
@@ -382,16 +456,19 @@ impl World {
 }
 
 proptest! {
-    /// Order within groups holds, nothing is early, doubled or forgotten, and every message that
-    /// was stored ends acknowledged or dead, once.
+    /// Order within groups and their bounds hold, priorities are kept, nothing is early, doubled or
+    /// forgotten, what can be leased is, and every message that was stored ends acknowledged, dead or
+    /// purged, once.
     #[test]
     fn every_message_ends_once_and_in_order(
         fifo: bool,
+        most in proptest::option::of(1_usize..3),
         concurrency in 1_usize..4,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
         let order = if fifo { Order::Fifo } else { Order::Standard };
         let mut world = World::new(order, concurrency);
+        world.act(Step::Regroup { most });
         for step in steps {
             world.act(step);
         }

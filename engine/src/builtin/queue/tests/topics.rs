@@ -46,7 +46,10 @@ async fn the_trace_of_the_publisher_is_restored() {
     let bus = rig.bus.with_trace(trace.clone());
     let input = json!({"topic": "t", "data": null});
     bus.trigger::<Value>(api::PUBLISH, &input).await.unwrap();
-    assert_eq!(next(&mut heard).await.call.trace, trace);
+    let delivered = next(&mut heard).await.call.trace;
+    assert_eq!(delivered.parent, trace.parent);
+    let baggage = delivered.baggage.unwrap();
+    assert!(baggage.starts_with("b,agentos.message="), "{baggage}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +257,8 @@ async fn delays_and_visibility_of_a_trigger_are_kept() {
     rig.publish("t", json!(1)).await;
     let delivered = next(&mut heard).await;
     assert!((3000..3010).contains(&delivered.at_ms));
-    assert_eq!(delivered.call.timeout_ms, Some(7000));
+    let stats = rig.call(api::TOPIC_STATS, json!({"topic": "t"})).await;
+    assert_eq!(stats.unwrap()["config"]["visibility_timeout_ms"], 7000);
 }
 
 #[tokio::test(start_paused = true)]
