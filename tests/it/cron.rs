@@ -112,3 +112,44 @@ async fn a_bad_expression_is_refused() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_listed_and_run_from_a_shell() -> Result<()> {
+    let engine = Engine::bare().await?;
+    let mut client = Iii::connect(&engine).await?;
+    bind(
+        &mut client,
+        json!({"expression": "0 0 1 1 *", "jitter": "1h", "overlap": "queue"}),
+    )
+    .await?;
+    let list = async || {
+        let (code, list, complaint) = engine.cli(&["cron", "ls", "--json"], "").ok()?;
+        assert_eq!(code, 0, "{complaint}");
+        let jobs: Value = serde_json::from_str(&list).ok()?;
+        jobs[0].is_object().then_some(jobs)
+    };
+    let jobs = eventually("the job is listed", list).await?;
+    assert_eq!(
+        (&jobs[0]["job_id"], &jobs[0]["overlap"]),
+        (&json!("job"), &json!("queue"))
+    );
+    let late = jobs[0]["jitter_ms"].as_u64().context("a jitter")?;
+    assert!((1..=3_600_000).contains(&late), "{jobs}");
+    let (code, table, _) = engine.cli(&["cron", "ls"], "")?;
+    assert_eq!(code, 0);
+    assert!(
+        table.contains("NEXT RUN") && table.contains("0 0 1 1 *"),
+        "{table}"
+    );
+    let by_hand = std::thread::scope(|scope| {
+        let run = scope.spawn(|| engine.cli(&["cron", "run", "job"], ""));
+        let ticked = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(tick(&mut client))
+        });
+        ticked.and_then(|_| run.join().expect("the shell does not panic"))
+    });
+    let (code, said, complaint) = by_hand?;
+    assert_eq!(code, 0, "{complaint}");
+    assert!(said.starts_with("job: done in "), "{said}");
+    Ok(())
+}

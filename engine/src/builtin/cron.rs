@@ -3,7 +3,10 @@
 //! This file is the rim: it reads configs, keeps the one timer, and answers. When a job is due is
 //! in `schedule`, what it does then in `missed`, its turns in `turns`, what is durable in `ledger`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use agentos_sdk::{
     Bus, Code, Context, Error, Registrar, Stop, TriggerProvider, TriggerSpec, TriggerTypeSpec,
@@ -12,6 +15,7 @@ use agentos_sdk::{
 use chrono::{DateTime, TimeDelta, Utc};
 use schemars::schema_for;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
@@ -45,6 +49,8 @@ type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 const NAP_MAX: Duration = Duration::from_secs(60);
 /// A clock that is put back by less is only being adjusted.
 const STEP_NOTICED: TimeDelta = TimeDelta::seconds(1);
+/// Longest jitter: a day.
+const JITTER_SECONDS_MAX: i64 = 86_400;
 /// Longest durable name of a job, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -87,8 +93,14 @@ impl Cron {
                 return Err(refused("name", &why));
             }
         };
+        let jitter = match &config.jitter {
+            None => TimeDelta::zero(),
+            Some(text) => jitter(text, &key).map_err(|why| refused("jitter", &why))?,
+        };
         Ok(Job {
             schedule,
+            overlap: config.overlap,
+            jitter,
             terms: Terms {
                 missed: config.missed,
                 late_max: TimeDelta::milliseconds(
@@ -100,7 +112,8 @@ impl Cron {
             target: Target::new(trigger, config.condition_function_id, 0),
             key,
             owner: Uuid::new_v4().to_string(),
-            done: parking_lot::Mutex::new(self.now()),
+            done: parking_lot::Mutex::new(self.now() - jitter),
+            apart: AtomicUsize::new(0),
         })
     }
 
@@ -130,7 +143,9 @@ impl Cron {
             interval,
             timezone: zone.to_owned(),
             missed: job.terms.missed,
-            next_run: job.schedule.next(self.now()).map(api::rfc3339),
+            overlap: job.overlap,
+            jitter_ms: u64::try_from(job.jitter.num_milliseconds()).unwrap_or_default(),
+            next_run: job.next(self.now()).map(api::rfc3339),
             last_run: record.and_then(|record| record.last),
             running,
         })
@@ -250,6 +265,19 @@ fn schedule(config: &TriggerConfig) -> Result<Schedule, (&'static str, String)> 
             "only one of `expression`, `schedule` and `interval` is possible".to_owned(),
         )),
     }
+}
+
+/// The part of `text` by which the job of this key is late.
+fn jitter(text: &str, key: &str) -> Result<TimeDelta, String> {
+    let most = schedule::seconds(text).filter(|most| *most <= JITTER_SECONDS_MAX);
+    let most = most.ok_or_else(|| format!("`{text}` is no time from 1s to 1d; `30s` is one"))?;
+    let digest: [u8; 32] = Sha256::digest(key).into();
+    let (first, _) = digest
+        .split_first_chunk()
+        .expect("a digest is longer than eight bytes");
+    let most_ms = most.unsigned_abs() * 1000;
+    let ms = u64::from_be_bytes(*first) % (most_ms + 1);
+    Ok(TimeDelta::milliseconds(ms.cast_signed()))
 }
 
 fn refused(key: &str, why: &str) -> Error {

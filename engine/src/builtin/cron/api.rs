@@ -24,6 +24,11 @@ pub struct TriggerConfig {
     pub timezone: Option<String>,
     /// What becomes of runs whose time passed while nothing could run.
     pub missed: Missed,
+    /// What becomes of times that come while the job runs.
+    pub overlap: Overlap,
+    /// `30s`, `5m`: each job begins a part of it later, always the same one, so that jobs of one
+    /// moment do not begin in one moment.
+    pub jitter: Option<String>,
     /// The job's durable name: it keeps its last run when the trigger's id changes, and triggers
     /// of one function that share it run once.
     pub name: Option<String>,
@@ -42,6 +47,19 @@ pub enum Missed {
     Once,
     /// Each is made up for, oldest first, as far as `missed_runs_max` goes.
     All,
+}
+
+/// What becomes of times that come while the job runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// They are missed.
+    #[default]
+    Skip,
+    /// They run afterwards, one after the other.
+    Queue,
+    /// They run beside it.
+    Allow,
 }
 
 /// What a bound function gets.
@@ -77,10 +95,19 @@ pub struct Job {
     pub interval: Option<String>,
     pub timezone: String,
     pub missed: Missed,
+    pub overlap: Overlap,
+    /// By how much each run begins later than its time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub jitter_ms: u64,
     /// Null when there is none to come.
     pub next_run: Option<String>,
     pub last_run: Option<LastRun>,
     pub running: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 /// How the last run went.

@@ -2,21 +2,24 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
 };
 
 use agentos_sdk::{Code, Error};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{missed::Terms, schedule::Schedule};
+use super::{api::Overlap, missed::Terms, schedule::Schedule};
 use crate::builtin::firing::Target;
 
 /// One bound trigger.
 pub(super) struct Job {
     pub(super) schedule: Schedule,
     pub(super) terms: Terms,
+    pub(super) overlap: Overlap,
+    /// Each run begins so much later than its time: the job goes by a clock that is late.
+    pub(super) jitter: TimeDelta,
     pub(super) target: Arc<Target>,
     /// Under which its record is kept.
     pub(super) key: String,
@@ -24,11 +27,24 @@ pub(super) struct Job {
     pub(super) owner: String,
     /// Every moment up to this one is settled, as far as this binding knows.
     pub(super) done: Mutex<DateTime<Utc>>,
+    /// Runs beside each other, with [`Overlap::Allow`].
+    pub(super) apart: AtomicUsize,
 }
 
 impl Job {
     pub(super) fn id(&self) -> &Arc<str> {
         self.target.id()
+    }
+
+    /// What the job's own clock shows at `now`.
+    pub(super) fn clock(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.jitter
+    }
+
+    /// The first run after `now`.
+    pub(super) fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let next = self.schedule.next(self.clock(now));
+        next.map(|due| due + self.jitter)
     }
 }
 

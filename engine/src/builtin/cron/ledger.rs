@@ -142,7 +142,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// The moment `due` is settled; the lock is free.
+    /// How a run went whose moment is settled already.
+    pub(super) async fn note(&self, key: &str, last: LastRun) -> Result<(), Error> {
+        while let Some((mut record, version)) = self.read(key).await? {
+            record.last = Some(last.clone());
+            match self.write(key, version, &record).await {
+                // Another run has begun or ended meanwhile.
+                Err(Error::Conflict { .. }) => {}
+                written => return written.map(|_| ()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The moment `due` is settled; the lock is free. Without `last`, its run goes on.
     ///
     /// # Errors
     /// `Conflict` when the lock had been lost.
@@ -150,13 +163,15 @@ impl Ledger {
         &self,
         mut held: Held,
         due: DateTime<Utc>,
-        last: LastRun,
+        last: Option<LastRun>,
     ) -> Result<(), Error> {
         let record = &mut held.record;
         // Earlier than what was done, if the clock was put back: it counts from there again.
         record.done = due;
         record.locked_until = DateTime::UNIX_EPOCH;
-        record.last = Some(last);
+        if last.is_some() {
+            record.last = last;
+        }
         let Held {
             key,
             record,

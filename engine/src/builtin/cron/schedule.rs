@@ -112,7 +112,7 @@ impl Schedule {
 }
 
 /// Reads `1h30m`.
-fn seconds(text: &str) -> Option<i64> {
+pub(super) fn seconds(text: &str) -> Option<i64> {
     let mut rest = text.trim();
     let mut total = 0_i64;
     while !rest.is_empty() {

@@ -187,6 +187,59 @@ async fn a_job_waits_for_itself_and_for_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_due_while_a_job_runs_can_wait_or_run_beside_it() {
+    let (store, wall) = (memory::open(), Wall::new());
+    let rig = Rig::new(&store, &wall).await;
+    let slow = |overlap: &str| json!({"expression": "* * * * * *", "overlap": overlap});
+    rig.bind("slow", "job::slow", slow("queue"));
+    pass(8.5).await;
+    // Each run takes 2.5 s; the next one begins when it ends.
+    let expected = ["10:00:01", "10:00:02", "10:00:03", "10:00:04"];
+    assert_eq!(rig.due(), expected);
+    rig.cron.unbind("slow");
+    // The run that was under way ends, and those that wait for it.
+    pass(60.0).await;
+    rig.due();
+    let rig = Rig::new(&memory::open(), &Wall::new()).await;
+    rig.bind("slow", "job::slow", slow("allow"));
+    pass(4.0).await;
+    assert_eq!(rig.due(), expected);
+    let jobs = rig.list().await;
+    let last = &jobs["jobs"][0]["last_run"];
+    assert_eq!(
+        (&last["outcome"], &last["duration_ms"]),
+        (&json!("done"), &json!(2_500))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_one_moment_begin_apart_and_always_so() {
+    let (store, wall) = (memory::open(), Wall::new());
+    let rig = Rig::new(&store, &wall).await;
+    let config = json!({"expression": "* * * * *", "jitter": "30s"});
+    rig.bind("a", "job::tick", config.clone());
+    rig.bind("b", "job::tick", config);
+    let jobs = rig.list().await;
+    let late = |place: usize| jobs["jobs"][place]["jitter_ms"].as_i64().unwrap();
+    assert_ne!(late(0), late(1));
+    // That of ten o'clock has not begun yet.
+    let first: DateTime<Utc> = time("2026-11-20T10:00:00Z");
+    for place in [0, 1] {
+        let next = jobs["jobs"][place]["next_run"].as_str().unwrap();
+        assert_eq!(time(next), first + TimeDelta::milliseconds(late(place)));
+    }
+    pass(180.0).await;
+    let heard = std::mem::take(&mut *rig.heard.lock());
+    assert_eq!(heard.len(), 6);
+    for event in heard {
+        let at = |key: &str| time(event[key].as_str().unwrap());
+        let waited = (at("actual_time") - at("scheduled_time")).num_milliseconds();
+        let late = late(usize::from(event["job_id"] == "b"));
+        assert!((late..late + 5).contains(&waited), "{waited} of {late}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_condition_decides_and_a_failure_only_logs() {
     let (store, wall) = (memory::open(), Wall::new());
     let rig = Rig::new(&store, &wall).await;
@@ -371,6 +424,16 @@ async fn bad_configs_are_refused() {
             "missed",
             "`skip`, `once`, `all`",
         ),
+        (
+            json!({"expression": "@daily", "overlap": "maybe"}),
+            "overlap",
+            "`skip`, `queue`, `allow`",
+        ),
+        (
+            json!({"expression": "@daily", "jitter": "2d"}),
+            "jitter",
+            "1s to 1d",
+        ),
         (json!({"expression": 5}), "expression", "expected a string"),
         (json!({"expression": "@daily", "name": ""}), "name", "256"),
     ];
@@ -401,7 +464,7 @@ async fn jobs_are_listed_and_run_by_hand() {
     pass(1.0).await;
     let expected = json!({
         "job_id": "daily", "function_id": "job::tick", "expression": "0 9 * * *", "timezone": "Europe/Berlin",
-        "missed": "skip", "next_run": "2026-11-21T08:00:00+00:00", "last_run": null, "running": false,
+        "missed": "skip", "overlap": "skip", "next_run": "2026-11-21T08:00:00+00:00", "last_run": null, "running": false,
     });
     assert_eq!(rig.list().await["jobs"][0], expected);
     let run = |id: &'static str| {
