@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use agentos_sdk::{Client, Code, Error, Registrar};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -55,15 +55,16 @@ impl Watcher {
         }
     }
 
+    async fn frame(&mut self) -> Result<Value> {
+        let heard = self.hear().await?;
+        heard.map_err(|code| anyhow::anyhow!("the connection closed with {code:?}"))
+    }
+
     /// The next event's item and body.
     async fn event(&mut self) -> Result<(Option<String>, Value)> {
-        match self.hear().await? {
-            Ok(mut frame) => {
-                let id = frame["id"].as_str().map(str::to_owned);
-                Ok((id, frame["event"].take()))
-            }
-            Err(code) => bail!("the connection closed with {code:?}"),
-        }
+        let mut frame = self.frame().await?;
+        let id = frame["id"].as_str().map(str::to_owned);
+        Ok((id, frame["event"].take()))
     }
 
     async fn kind(&mut self) -> Result<String> {
@@ -417,5 +418,108 @@ async fn a_port_that_is_taken_is_told() -> Result<()> {
         error.contains("listen.stream.port") && error.contains(&port),
         "{error}"
     );
+    Ok(())
+}
+
+/// Joins the whole group, after `offset` if there is one.
+async fn come_back(engine: &Engine, offset: Option<&Value>) -> Result<Watcher> {
+    let mut watcher = Watcher::connect(engine).await?;
+    let mut data =
+        json!({ "subscriptionId": "s-1", "streamName": "s", "groupId": "g", "offsets": true });
+    if let Some(offset) = offset {
+        data["after"] = offset.clone();
+    }
+    watcher
+        .say(&json!({ "type": "join", "data": data }))
+        .await?;
+    Ok(watcher)
+}
+
+#[tokio::test]
+async fn who_comes_back_hears_the_rest_and_nothing_twice() -> Result<()> {
+    const WRITES: u64 = 400;
+    let engine = Engine::bare().await?;
+    let worker = engine.worker("writer").await?;
+    let mut watcher = come_back(&engine, None).await?;
+    let frame = watcher.frame().await?;
+    assert_eq!(frame["event"], json!({ "type": "sync", "data": [] }));
+    let mut offset = frame["offset"].clone();
+    let writing = tokio::spawn(async move {
+        for number in 0..WRITES {
+            set(&worker, "counter", json!(number)).await?;
+        }
+        anyhow::Ok(())
+    });
+    let mut next = 0;
+    let mut returns = 0;
+    while next < WRITES {
+        // A few frames, and the connection is gone without a word.
+        for _ in 0..=returns % 23 {
+            let frame = watcher.frame().await?;
+            offset = frame["offset"].clone();
+            if frame["event"]["type"] != "resumed" {
+                assert_eq!(
+                    frame["event"]["data"], next,
+                    "after {returns} returns: {frame}"
+                );
+                next += 1;
+            }
+            if next == WRITES {
+                break;
+            }
+        }
+        drop(watcher);
+        watcher = come_back(&engine, Some(&offset)).await?;
+        returns += 1;
+    }
+    writing.await??;
+    assert!(returns > 10, "only {returns} returns");
+    // One who knows everything hears nothing but that.
+    let frame = watcher.frame().await?;
+    assert_eq!(frame["event"], json!({ "type": "resumed" }));
+
+    // Another life of the engine knows nothing of it, and shows how things are.
+    let folder = engine.kill()?;
+    let engine = Engine::start_in(folder, "", &["--no-workers"]).await?;
+    let mut watcher = come_back(&engine, Some(&offset)).await?;
+    let frame = watcher.frame().await?;
+    assert_eq!(
+        frame["event"],
+        json!({ "type": "sync", "data": [WRITES - 1] })
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_asked_for_everything_and_is_too_slow_is_sent_away() -> Result<()> {
+    let settings = "stream: { channel_size: 4, history_events_max: 1000 }\n";
+    let engine = Engine::start(settings, &["--no-workers"]).await?;
+    let worker = engine.worker("writer").await?;
+    let mut watcher = come_back(&engine, None).await?;
+    let frame = watcher.frame().await?;
+    let mut offset = frame["offset"].clone();
+    // More than the socket's buffers take while nobody reads.
+    let large = "x".repeat(256 << 10);
+    for number in 0..100 {
+        let data = json!({ "number": number, "large": large });
+        set(&worker, "counter", data).await?;
+    }
+    let mut next = 0;
+    let code = loop {
+        match watcher.hear().await? {
+            Ok(frame) => {
+                assert_eq!(frame["event"]["data"]["number"], next);
+                offset = frame["offset"].clone();
+                next += 1;
+            }
+            Err(code) => break code,
+        }
+    };
+    assert_eq!(code, Some(1013), "after {next} events");
+    assert!(next < 100);
+    let mut watcher = come_back(&engine, Some(&offset)).await?;
+    // So much is not remembered in bytes: it is shown how things are.
+    let frame = watcher.frame().await?;
+    assert_eq!(frame["event"]["data"][0]["number"], 99);
     Ok(())
 }

@@ -33,6 +33,7 @@ mod connection;
 mod error;
 mod events;
 mod frame;
+mod history;
 mod hub;
 mod listener;
 mod mailbox;
@@ -128,7 +129,7 @@ impl Stream {
         let waiting_max = config.events_per_trigger_max;
         let config = Live::new(config);
         let triggers = Arc::new(Triggers::new(waiting_max));
-        let events = Arc::new(Events::new(triggers, clock));
+        let events = Arc::new(Events::new(triggers, config.clone(), clock));
         let reads = Reads {
             store: Arc::clone(&store),
             config: config.clone(),

@@ -19,6 +19,10 @@ use super::{
 };
 use crate::builtin::{document::Doc, live::Live};
 
+/// How often it is looked how things are for a client that may come back, while they change faster
+/// than is remembered.
+const LOOKS_MAX: usize = 3;
+
 /// What all clients have in common.
 pub(super) struct Shared {
     pub(super) bus: Bus,
@@ -81,6 +85,9 @@ impl Client {
         }
         let held_max = self.config.channel_size;
         let subscription = Arc::new(Subscription::new(wish, Arc::clone(&self.mailbox), held_max));
+        if subscription.wish.is_numbered() {
+            return self.join_numbered(&subscription).await;
+        }
         self.begin(&subscription);
         let (sync, seen) = match self.look(&subscription).await {
             Ok((synced, seen)) => {
@@ -96,6 +103,51 @@ impl Client {
         self.mailbox.room().await;
         let writes = &self.shared.writes;
         subscription.go_live(sync, seen, || writes.under_way(subscription.place()));
+    }
+
+    /// Lets a client go on after what it has heard; or shows it how things are, in a way that it
+    /// can go on from. One that cannot be told everything is sent away, and may come back.
+    async fn join_numbered(&self, subscription: &Arc<Subscription>) {
+        let events = &self.shared.events;
+        let (history, place) = (&events.history, subscription.place());
+        let mut begun = history.watch(place);
+        self.begin(subscription);
+        self.mailbox.lose_nothing();
+        self.mailbox.room().await;
+        let after = subscription.wish.after.as_deref();
+        if let Some(after) = after.and_then(|offset| history.read(offset)) {
+            let resumed = history.since(place, after, |missed, _| {
+                let word = events.write(place, Body::Resumed).unwrap_or_default();
+                subscription.go_on(history.numbered(&word, after), missed);
+            });
+            if resumed.is_some() {
+                return;
+            }
+        }
+        for _ in 0..LOOKS_MAX {
+            let (synced, seen) = match self.look(subscription).await {
+                Ok(looked) => looked,
+                Err(error) => {
+                    tracing::warn!(stream = place.stream, %error, "a client is not synced");
+                    break;
+                }
+            };
+            let Some(sync) = events.write(place, Body::Sync { data: &synced }) else {
+                break;
+            };
+            let writes = &self.shared.writes;
+            let shown = history.since(place, begun, |told, last| {
+                let under_way = || writes.under_way(place);
+                let number = |text: &str, number| history.numbered(text, number);
+                subscription.go_live_numbered(&sync, seen, under_way, (told, last), number);
+            });
+            if shown.is_some() {
+                return;
+            }
+            // More was told meanwhile than is remembered.
+            begun = history.last();
+        }
+        self.mailbox.give_up();
     }
 
     /// May the client have what it wishes?
@@ -150,6 +202,9 @@ impl Client {
 
     fn end(&self, subscription: &Arc<Subscription>) {
         self.shared.events.hub.remove(subscription);
+        if subscription.wish.is_numbered() {
+            self.shared.events.history.unwatch(subscription.place());
+        }
         let visit = self.visit(&subscription.wish);
         self.shared.leaves.tell(&self.shared.bus, &visit);
     }

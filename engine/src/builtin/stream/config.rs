@@ -27,6 +27,12 @@ pub struct Config {
     pub channel_size: usize,
     /// As `channel_size`, in bytes.
     pub channel_bytes_max: usize,
+    /// Events that a group remembers for clients that resume.
+    pub history_events_max: usize,
+    /// As `history_events_max`, in bytes.
+    pub history_bytes_max: usize,
+    /// How long it remembers one, and the group when nobody watches it any more.
+    pub history_ms_max: u64,
     /// Largest message that a client may send.
     pub message_bytes_max: usize,
     /// How long everything that a join asks may take together.
@@ -52,6 +58,9 @@ impl Default for Config {
             subscriptions_max: 1024,
             channel_size: 256,
             channel_bytes_max: 16 << 20,
+            history_events_max: 1000,
+            history_bytes_max: 4 << 20,
+            history_ms_max: 300_000,
             message_bytes_max: 64 << 10,
             join_timeout_ms: 10_000,
             write_timeout_ms: 30_000,

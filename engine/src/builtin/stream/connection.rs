@@ -72,6 +72,8 @@ enum End {
     Silent,
     /// The client takes nothing from the wire.
     Stuck,
+    /// It was promised everything, and is too slow for it.
+    Behind,
     TooLarge,
     Refused,
     Stopping,
@@ -83,6 +85,7 @@ impl End {
     fn said(&self) -> Option<(u16, &'static str)> {
         match self {
             End::Gone | End::Silent | End::Stuck => None,
+            End::Behind => Some((1013, "too slow: join again after the last offset")),
             End::TooLarge => Some((1009, "the message is too large")),
             End::Refused => Some((1008, "unauthorized")),
             End::Stopping => Some((1012, "the engine is stopping")),
@@ -250,6 +253,9 @@ async fn speak(client: &Client, sink: &mut SplitSink<Socket, Message>, heard: &A
         };
         if let Err(end) = sent {
             return end;
+        }
+        if client.mailbox.is_behind() {
+            return End::Behind;
         }
     }
 }

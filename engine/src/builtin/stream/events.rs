@@ -9,12 +9,14 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{
     Clock,
+    config::Config,
     frame::{self, Body},
+    history::{History, Number},
     hub::Hub,
     row::Place,
     triggers::Triggers,
 };
-use crate::storage::Version;
+use crate::{builtin::live::Live, storage::Version};
 
 /// A change, or something that was sent.
 pub(super) struct Happening<'a> {
@@ -30,18 +32,28 @@ pub(super) struct Event {
     pub(super) item: Option<String>,
     pub(super) version: Option<Version>,
     pub(super) text: Utf8Bytes,
+    /// The same with an offset, when its group is kept.
+    pub(super) numbered: Option<(Number, Utf8Bytes)>,
+}
+
+impl Event {
+    pub(super) fn number(&self) -> Option<Number> {
+        self.numbered.as_ref().map(|(number, _)| *number)
+    }
 }
 
 pub(super) struct Events {
     pub(super) hub: Hub,
+    pub(super) history: History,
     pub(super) triggers: Arc<Triggers>,
     clock: Clock,
 }
 
 impl Events {
-    pub(super) fn new(triggers: Arc<Triggers>, clock: Clock) -> Self {
+    pub(super) fn new(triggers: Arc<Triggers>, config: Live<Config>, clock: Clock) -> Self {
         Events {
             hub: Hub::default(),
+            history: History::new(config, Arc::clone(&clock)),
             triggers,
             clock,
         }
@@ -52,7 +64,7 @@ impl Events {
         let place = happening.place;
         let bound = self.triggers.matching(place);
         // Who joins after this look has not read the item yet, and finds it as it is now.
-        let is_heard = self.hub.has_subscribers(place);
+        let is_heard = self.hub.has_subscribers(place) || self.history.keeps(place);
         if bound.is_empty() && !is_heard {
             return;
         }
@@ -64,8 +76,10 @@ impl Events {
                 item: place.item.map(str::to_owned),
                 version: happening.version,
                 text: text.clone(),
+                numbered: None,
             };
-            self.hub.publish(place, &Arc::new(event));
+            self.history
+                .tell(place, event, |event| self.hub.publish(place, event));
         }
         // Bound functions have time of their own.
         let bus = bus.detached();

@@ -23,11 +23,23 @@ pub(super) struct Frame<'a> {
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum Body<'a> {
-    Create { data: &'a Doc },
-    Update { data: &'a Doc },
-    Delete { data: &'a Doc },
-    Event { event: Sent<'a> },
-    Sync { data: &'a Synced },
+    Create {
+        data: &'a Doc,
+    },
+    Update {
+        data: &'a Doc,
+    },
+    Delete {
+        data: &'a Doc,
+    },
+    Event {
+        event: Sent<'a>,
+    },
+    Sync {
+        data: &'a Synced,
+    },
+    /// In place of a sync: what was missed follows.
+    Resumed,
     Unauthorized,
 }
 
@@ -73,7 +85,7 @@ pub(super) enum Word {
     Leave(Leave),
 }
 
-#[derive(PartialEq, Eq, Debug, Deserialize)]
+#[derive(PartialEq, Eq, Debug, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Join {
     pub(super) subscription_id: String,
@@ -82,9 +94,19 @@ pub(super) struct Join {
     /// Absent: the whole group.
     #[serde(default)]
     pub(super) id: Option<String>,
+    /// Frames are to have offsets.
+    #[serde(default)]
+    pub(super) offsets: bool,
+    /// The offset up to which everything was heard. Implies `offsets`.
+    #[serde(default)]
+    pub(super) after: Option<String>,
 }
 
 impl Join {
+    pub(super) fn is_numbered(&self) -> bool {
+        self.offsets || self.after.is_some()
+    }
+
     pub(super) fn place(&self) -> Place<'_> {
         Place {
             stream: &self.stream_name,
@@ -184,6 +206,7 @@ mod tests {
                 stream_name: "board".into(),
                 group_id: "g1".into(),
                 id: id.map(str::to_owned),
+                ..Join::default()
             }))
         };
         let leave = Some(Word::Leave(Leave {
@@ -199,6 +222,16 @@ mod tests {
             (
                 r#"{"type":"join","data":{"subscriptionId":"s-1","streamName":"board","groupId":"g1","id":null}}"#.into(),
                 join(None),
+            ),
+            (
+                r#"{"type":"join","data":{"subscriptionId":"s-1","streamName":"board","groupId":"g1","after":"a-1"}}"#.into(),
+                Some(Word::Join(Join {
+                    subscription_id: "s-1".into(),
+                    stream_name: "board".into(),
+                    group_id: "g1".into(),
+                    after: Some("a-1".into()),
+                    ..Join::default()
+                })),
             ),
             (format!(r#"{{"type":"leave","data":{data}}}"#), leave),
             (format!(r#"{{"type":"stay","data":{data}}}"#), None),

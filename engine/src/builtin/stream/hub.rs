@@ -109,6 +109,7 @@ mod tests {
             stream_name: "s".into(),
             group_id: group.into(),
             id: item.map(str::to_owned),
+            ..Join::default()
         };
         let subscription = Arc::new(Subscription::new(wish, Arc::clone(&mailbox), 10));
         subscription.go_live(None, Seen::new(), Vec::new);
@@ -132,6 +133,7 @@ mod tests {
             item: item.map(str::to_owned),
             version: None,
             text: "event".into(),
+            numbered: None,
         };
         let wanted = expect.iter().any(|(_, times)| *times > 0);
         assert_eq!(hub.has_subscribers(place), wanted, "{place:?}");

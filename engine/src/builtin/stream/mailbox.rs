@@ -25,6 +25,10 @@ struct Letters {
     bytes: usize,
     kept: usize,
     lost: u64,
+    /// Nothing may be lost: rather the client is sent away, and comes back for the rest.
+    lossless: bool,
+    /// Something would have been lost; nothing more is taken in.
+    behind: bool,
 }
 
 struct Letter {
@@ -47,6 +51,9 @@ impl Mailbox {
     /// Adds an event. The newest stays, whatever its size.
     pub(super) fn push(&self, text: Utf8Bytes) {
         let mut letters = self.letters.lock();
+        if letters.behind {
+            return;
+        }
         letters.events += 1;
         letters.bytes += text.len();
         letters.waiting.push_back(Letter {
@@ -56,10 +63,30 @@ impl Mailbox {
         while letters.events > 1
             && (letters.events > self.events_max || letters.bytes > self.bytes_max)
         {
+            if letters.lossless {
+                letters.behind = true;
+                break;
+            }
             letters.lose_oldest();
         }
         drop(letters);
         self.news.notify_one();
+    }
+
+    /// From now on nothing may be lost.
+    pub(super) fn lose_nothing(&self) {
+        self.letters.lock().lossless = true;
+    }
+
+    /// The client cannot be given all that it was promised.
+    pub(super) fn give_up(&self) {
+        self.letters.lock().behind = true;
+        self.news.notify_one();
+    }
+
+    /// True when the client must come back for the rest.
+    pub(super) fn is_behind(&self) -> bool {
+        self.letters.lock().behind
     }
 
     /// Adds an answer. Wait for [`Mailbox::room`] first, so that they do not pile up.
@@ -156,6 +183,22 @@ mod tests {
         }
         assert_eq!(drain(&mailbox), ["a text of more than ten bytes"]);
         assert_eq!(mailbox.lost(), 3);
+    }
+
+    #[test]
+    fn who_may_lose_nothing_is_behind_instead() {
+        let mailbox = Mailbox::new(2, 1000);
+        mailbox.lose_nothing();
+        for text in ["1", "2"] {
+            mailbox.push(text.into());
+        }
+        assert!(!mailbox.is_behind());
+        mailbox.push("3".into());
+        mailbox.push("4".into());
+        assert!(mailbox.is_behind());
+        assert_eq!(mailbox.lost(), 0);
+        // Whatever is still sent has no gap.
+        assert_eq!(drain(&mailbox), ["1", "2", "3"]);
     }
 
     #[tokio::test]

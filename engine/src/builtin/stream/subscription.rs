@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{events::Event, frame::Join, mailbox::Mailbox, row::Place};
+use super::{events::Event, frame::Join, history::Number, mailbox::Mailbox, row::Place};
 use crate::storage::Version;
 
 /// Items that a client was shown, and which write of each.
@@ -23,6 +23,8 @@ pub(super) struct Subscription {
 }
 
 enum Inbox {
+    /// The same, but the history remembers.
+    Waiting,
     /// The client does not know yet how things are.
     Held(VecDeque<Arc<Event>>),
     /// It does. What it has seen of some items is told only now, and must not be told again.
@@ -32,10 +34,14 @@ enum Inbox {
 impl Subscription {
     /// `held_max` events may come until it is live; the oldest makes room for the newest.
     pub(super) fn new(wish: Join, mailbox: Arc<Mailbox>, held_max: usize) -> Self {
+        let inbox = match wish.is_numbered() {
+            true => Inbox::Waiting,
+            false => Inbox::Held(VecDeque::new()),
+        };
         Subscription {
             wish,
             mailbox,
-            inbox: Mutex::new(Inbox::Held(VecDeque::new())),
+            inbox: Mutex::new(inbox),
             held_max,
         }
     }
@@ -56,10 +62,58 @@ impl Subscription {
                 if let (Some(item), false) = (&event.item, late.is_empty()) {
                     late.remove(item);
                 }
-                self.mailbox.push(event.text.clone());
+                self.mailbox.push(self.frame(event));
             }
-            Inbox::Live(_) => {}
+            Inbox::Live(_) | Inbox::Waiting => {}
         }
+    }
+
+    fn frame(&self, event: &Event) -> Utf8Bytes {
+        match &event.numbered {
+            Some((_, text)) if self.wish.is_numbered() => text.clone(),
+            _ => event.text.clone(),
+        }
+    }
+
+    /// Whether an event of the group is for this subscription.
+    fn wants(&self, event: &Event) -> bool {
+        self.wish.id.is_none() || self.wish.id == event.item
+    }
+
+    /// Tells the client that it goes on, and what it has missed. Nothing may be told meanwhile.
+    pub(super) fn go_on(&self, resumed: Utf8Bytes, missed: &[Arc<Event>]) {
+        let mut inbox = self.inbox.lock();
+        self.mailbox.keep(resumed);
+        for event in missed.iter().filter(|event| self.wants(event)) {
+            self.mailbox.keep(self.frame(event));
+        }
+        *inbox = Inbox::Live(Seen::new());
+    }
+
+    /// As [`Subscription::go_live`], for one that may come back: `told` is everything since before
+    /// it looked, up to `last`, and `number` gives a frame its offset. An offset stands for what
+    /// was seen, too, so that who comes back is not told of it again.
+    pub(super) fn go_live_numbered(
+        &self,
+        sync: &str,
+        mut seen: Seen,
+        under_way: impl FnOnce() -> Vec<String>,
+        (told, last): (&[Arc<Event>], Number),
+        number: impl Fn(&str, Number) -> Utf8Bytes,
+    ) {
+        let mut inbox = self.inbox.lock();
+        let mut text = sync;
+        let news = told.iter().filter(|event| self.wants(event));
+        for event in news.filter(|event| is_news(event, &seen)) {
+            let before = event.number().unwrap_or(last).saturating_sub(1);
+            self.mailbox.keep(number(text, before));
+            text = &event.text;
+        }
+        self.mailbox.keep(number(text, last));
+        // Asked while nothing can be told: what is no longer under way was told.
+        let late = under_way().into_iter();
+        let late = late.filter_map(|item| seen.remove_entry(&item));
+        *inbox = Inbox::Live(late.collect());
     }
 
     /// Shows the client how things were when it had `seen`, then everything since. `under_way`
@@ -109,6 +163,7 @@ mod tests {
             item: Some(item.to_owned()),
             version: Some(version),
             text: format!("{item} {version}").into(),
+            numbered: None,
         })
     }
 
@@ -118,7 +173,7 @@ mod tests {
             subscription_id: "s-1".into(),
             stream_name: "s".into(),
             group_id: "g".into(),
-            id: None,
+            ..Join::default()
         };
         let subscription = Subscription::new(wish, Arc::clone(&mailbox), held_max);
         (subscription, mailbox)
@@ -147,6 +202,30 @@ mod tests {
         subscription.deliver(&event("a", 9));
         let expect = ["sync", "a 5", "c 6", "b 7", "b 8", "a 9"];
         assert_eq!(drain(&mailbox), expect);
+    }
+
+    #[test]
+    fn offsets_stand_for_what_was_seen() {
+        let mailbox = Arc::new(Mailbox::new(10, 1000));
+        let wish = Join {
+            offsets: true,
+            ..Join::default()
+        };
+        let subscription = Subscription::new(wish, Arc::clone(&mailbox), 10);
+        let told: Vec<Arc<Event>> = [(11, "a", 5), (12, "b", 6), (13, "c", 7), (14, "b", 8)]
+            .map(|(number, item, version)| {
+                Arc::new(Event {
+                    item: Some(item.into()),
+                    version: Some(version),
+                    text: format!("{item}{version}").into(),
+                    numbered: Some((number, "".into())),
+                })
+            })
+            .to_vec();
+        let seen = Seen::from([("a".into(), 5), ("c".into(), 7)]);
+        let number = |text: &str, number: Number| Utf8Bytes::from(format!("{text}@{number}"));
+        subscription.go_live_numbered("sync", seen, Vec::new, (&told, 15), number);
+        assert_eq!(drain(&mailbox), ["sync@11", "b6@13", "b8@15"]);
     }
 
     #[test]
