@@ -63,6 +63,20 @@ pub(crate) enum Verb {
         #[command(flatten)]
         window: Window,
     },
+    /// A role: puts messages on a queue, and takes them off
+    #[command(hide = true)]
+    Queue {
+        #[command(flatten)]
+        peer: Peer,
+        /// Count what is taken off
+        #[arg(long)]
+        consume: bool,
+        #[command(flatten)]
+        window: Window,
+    },
+    /// A role: appends to a file
+    #[command(hide = true)]
+    Log { file: PathBuf },
     /// A role: workers that do nothing
     #[command(hide = true)]
     Idle(Crowd),
@@ -113,6 +127,7 @@ pub(crate) enum Tongue {
     V2,
     Nats,
     Redis,
+    Log,
     Http,
 }
 

@@ -123,6 +123,12 @@ async fn measure(options: &Run, scenario: &Scenario, contender: &Contender) -> R
             ]);
             listen(options, &server, words).await
         }
+        Kind::Queue { producers, consume } => {
+            let mut words = peer("queue", options, contender, &server);
+            words.push(format!("--connections={producers}"));
+            words.extend(consume.then(|| "--consume".to_owned()));
+            listen(options, &server, words).await
+        }
         Kind::Http { connections } => http(options, contender, &server, connections).await,
         Kind::Sdk { in_flight } => sdk(options, contender, &server, in_flight).await,
         Kind::Idle => bail!("memory has no rounds"),

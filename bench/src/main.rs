@@ -17,6 +17,7 @@ mod link;
 mod measured;
 mod payload;
 mod process;
+mod queue;
 mod relay;
 mod role;
 mod tally;
@@ -55,6 +56,7 @@ macro_rules! speaking {
                 let $dialect = |_| Redis;
                 $role.await
             }
+            Tongue::Log => anyhow::bail!("a log has no functions"),
             Tongue::Http => {
                 let $dialect = |_| Http;
                 $role.await
@@ -98,6 +100,12 @@ fn perform(verb: Verb) -> Result<()> {
                 peer, spread, window, dialect
             ))
         }),
+        Verb::Queue {
+            peer,
+            consume,
+            window,
+        } => local(queue::run(peer, consume, window)),
+        Verb::Log { file } => many_threads()?.block_on(queue::serve_log(&file)),
         Verb::Idle(crowd) => local(idle::run(crowd, |_| V2::default())),
     }
 }

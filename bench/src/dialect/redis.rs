@@ -11,7 +11,7 @@ const LINE_END: &[u8] = b"\r\n";
 #[derive(Clone)]
 pub(crate) struct Redis;
 
-fn command(words: &[&[u8]], out: &mut Vec<u8>) {
+pub(crate) fn command(words: &[&[u8]], out: &mut Vec<u8>) {
     out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
         out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());

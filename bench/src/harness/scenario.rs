@@ -31,6 +31,11 @@ pub(crate) enum Kind {
     Sdk {
         in_flight: usize,
     },
+    /// Durable messages of so many producers, put on a queue, or taken off it.
+    Queue {
+        producers: usize,
+        consume: bool,
+    },
     /// Memory of an engine with many idle workers.
     Idle,
 }
@@ -104,6 +109,11 @@ impl Scenario {
         Self::new(name, about, Kind::Calls(shape), Figure::Bytes(bytes))
     }
 
+    fn queue(name: &'static str, about: &'static str, producers: usize, consume: bool) -> Self {
+        let kind = Kind::Queue { producers, consume };
+        Self::new(name, about, kind, Figure::Rate)
+    }
+
     fn on_one_core(mut self) -> Self {
         self.one_core = true;
         self
@@ -119,6 +129,8 @@ impl Scenario {
             (Kind::Calls(_), _) => "relay iii",
             (Kind::Fanout { .. }, _) => "nats",
             (Kind::Http { .. }, _) => "axum echo",
+            (Kind::Queue { consume: false, .. }, _) => "log",
+            (Kind::Queue { consume: true, .. }, _) => "jetstream",
             (Kind::Idle, _) => "",
         }
     }
@@ -154,6 +166,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("http", "POST of 64 B, a worker answers; 64 connections", Kind::Http { connections: 64 }, Figure::Rate),
         Scenario::new("sdk-1", "echo as users of the SDKs write it, 1 call in flight", Kind::Sdk { in_flight: 1 }, Figure::Rate),
         Scenario::new("sdk-64", "echo as users of the SDKs write it, 64 calls in flight", Kind::Sdk { in_flight: 64 }, Figure::Rate),
+        Scenario::queue("enqueue-1", "1 producer, a durable message of 256 B after the other", 1, false),
+        Scenario::queue("enqueue-64", "64 producers, a durable message of 256 B after the other each", 64, false),
+        Scenario::queue("queue-1", "the same with 1 producer and a consumer that acknowledges each; what is consumed", 1, true),
+        Scenario::queue("queue-64", "the same with 64 producers and a consumer that acknowledges each; what is consumed", 64, true),
         Scenario::new("idle", "memory with 1,000 workers of 10 functions each, and 10,000 connections", Kind::Idle, Figure::Rate),
     ];
     all

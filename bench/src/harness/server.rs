@@ -20,14 +20,28 @@ const START: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// More than any scenario connects.
-const CONFIG: &str = "limits: { sessions_max: 20000 }\n";
+const CONFIG: &str = "limits: { sessions_max: 20000 }
+queue: { queue_configs: { default: { concurrency: 256 } } }
+";
+
+/// JetStream answers when a message is on disk.
+const JETSTREAM: &str = "jetstream: { store_dir: \"store\", sync_interval: always }\n";
 
 pub(crate) enum Server {
-    Relay { plain: bool },
-    Web { worker: bool },
+    Relay {
+        plain: bool,
+    },
+    Web {
+        worker: bool,
+    },
     Engine(PathBuf),
     Nats(PathBuf),
+    /// The same, with JetStream, each message synced.
+    JetStream(PathBuf),
     Redis(PathBuf),
+    /// The same, each write synced.
+    RedisSynced(PathBuf),
+    Log,
 }
 
 /// A server that runs.
@@ -58,15 +72,27 @@ impl Server {
             Server::Relay { plain } => own("relay", plain.then_some("--plain")).await,
             Server::Web { worker } => own("web", worker.then_some("--worker")).await,
             Server::Engine(file) => engine(file).await,
-            Server::Nats(file) => nats(file).await,
-            Server::Redis(file) => redis(file).await,
+            Server::Nats(file) => nats(file, false).await,
+            Server::JetStream(file) => nats(file, true).await,
+            Server::Redis(file) => redis(file, false).await,
+            Server::RedisSynced(file) => redis(file, true).await,
+            Server::Log => log().await,
         }
     }
 }
 
+/// A file, and who appends to it.
+async fn log() -> Result<Running> {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("log");
+    let mut running = own("log", file.to_str()).await?;
+    running.folder = Some(folder);
+    Ok(running)
+}
+
 /// One of our own roles, which says where it is.
-async fn own(role: &str, flag: Option<&str>) -> Result<Running> {
-    let words: Vec<String> = [Some(role), flag]
+async fn own(role: &str, more: Option<&str>) -> Result<Running> {
+    let words: Vec<String> = [Some(role), more]
         .into_iter()
         .flatten()
         .map(str::to_owned)
@@ -118,12 +144,17 @@ async fn engine(file: &Path) -> Result<Running> {
     })
 }
 
-async fn nats(file: &Path) -> Result<Running> {
+async fn nats(file: &Path, durable: bool) -> Result<Running> {
     let folder = TempDir::new()?;
     let mut command = logged(file, folder.path())?;
     command
         .args(["--addr", "127.0.0.1", "--port", "-1", "--ports_file_dir"])
         .arg(folder.path());
+    if durable {
+        let config = folder.path().join("nats.conf");
+        fs::write(&config, JETSTREAM)?;
+        command.arg("--config").arg(config);
+    }
     let child = Child::spawn(command)?;
     let find = async || {
         let entries = fs::read_dir(folder.path()).ok()?;
@@ -144,7 +175,7 @@ async fn nats(file: &Path) -> Result<Running> {
     })
 }
 
-async fn redis(file: &Path) -> Result<Running> {
+async fn redis(file: &Path, durable: bool) -> Result<Running> {
     let folder = TempDir::new()?;
     // It cannot choose one itself.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
@@ -153,7 +184,13 @@ async fn redis(file: &Path) -> Result<Running> {
     let mut command = logged(file, folder.path())?;
     command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-        .args(["--save", "", "--appendonly", "no"]);
+        .args([
+            "--save",
+            "",
+            "--appendonly",
+            if durable { "yes" } else { "no" },
+        ])
+        .args(["--appendfsync", "always"]);
     let child = Child::spawn(command)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     ready(folder.path(), async || {
