@@ -60,6 +60,12 @@ pub(crate) enum Verb {
     /// Make or restart a worker
     #[command(subcommand)]
     Worker(Worker),
+    /// Look at queues and topics, and steer them
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Look at cron jobs, and run them by hand
+    #[command(subcommand)]
+    Cron(Cron),
     /// Talk to an agent
     Chat(Chat),
     /// Show what happens on the bus: who comes and goes, what is registered, what fails
@@ -162,6 +168,84 @@ pub(crate) enum Worker {
     },
     /// Restart a worker process
     Restart { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// List queues and topics: how much waits, how long, and how fast it goes
+    Ls,
+    /// Show one, with its rules
+    Show { queue: String },
+    /// Show what waits or runs, oldest first
+    Peek(Page),
+    /// Show dead letters, in the order in which they died
+    Dead(Page),
+    /// Give dead letters another chance: one, or all
+    Redrive {
+        queue: String,
+        /// This one only
+        id: Option<String>,
+    },
+    /// Throw a dead letter away
+    Discard { queue: String, id: String },
+    /// Deliver nothing until it is resumed; what is in work goes on
+    Pause { queue: String },
+    /// Deliver again
+    Resume { queue: String },
+    /// Throw away what waits
+    Purge {
+        queue: String,
+        /// The dead letters rather than what waits
+        #[arg(long)]
+        dead: bool,
+    },
+    /// Put a call on a queue
+    Enqueue(Enqueue),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Page {
+    pub(crate) queue: String,
+    /// Messages to show
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) limit: usize,
+    /// Messages to leave out before
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) offset: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Enqueue {
+    /// Id of the function to call, for instance mail::send
+    pub(crate) function: String,
+    /// JSON, @FILE, - for standard input, or KEY=VALUE pairs [default: {}]
+    #[arg(value_name = "INPUT")]
+    pub(crate) input: Vec<String>,
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) queue: String,
+    /// Not before so much time has passed, for instance 500ms, 30s, 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) delay: Option<Duration>,
+    /// Higher ones go first
+    #[arg(long, value_name = "0-255", default_value_t = 0)]
+    pub(crate) priority: u8,
+    /// Within the queue's window the same key is the same message
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cron {
+    /// List jobs with their last and next runs
+    Ls,
+    /// Run a job now, besides its times, and wait for its end
+    Run {
+        /// The job's id, as in the list
+        job: String,
+        /// Longest to wait
+        #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1h")]
+        timeout: Duration,
+    },
 }
 
 #[derive(Debug, Subcommand)]

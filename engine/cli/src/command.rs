@@ -3,10 +3,12 @@
 mod call;
 mod chat;
 mod config;
+mod cron;
 mod events;
 mod listing;
 mod logs;
 mod new;
+mod queue;
 mod stop;
 
 use clap::CommandFactory;
@@ -30,6 +32,8 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Workers => listing::workers(common, screen).await,
         Verb::Worker(Worker::New { name, lang, dir }) => new::run(&name, lang, dir, screen),
         Verb::Worker(Worker::Restart { name }) => restart(&name, common, screen).await,
+        Verb::Queue(queue) => queue::run(queue, common, screen).await,
+        Verb::Cron(cron) => cron::run(cron, common, screen).await,
         Verb::Chat(chat) => chat::run(chat, common, screen).await,
         Verb::Events(events) => events::run(events, common, screen).await,
         Verb::Logs(logs) => logs::run(logs, common, screen).await,

@@ -53,7 +53,8 @@ fn show_chunk(chunk: &Payload, screen: &Screen) {
     }
 }
 
-fn read_input(words: &[String]) -> Result<Value, Failure> {
+/// What `words` say: JSON, a file, standard input, or pairs.
+pub(super) fn read_input(words: &[String]) -> Result<Value, Failure> {
     match words {
         [] => Ok(Value::Object(Map::new())),
         [word] if word == "-" => {

@@ -38,7 +38,7 @@ pub(crate) async fn status(common: &Common, screen: &Screen) -> Result<(), Failu
 }
 
 /// `3 d 4 h`, `2 h 5 min`, `7 min 3 s` or `12 s`.
-fn age(ms: u64) -> String {
+pub(super) fn age(ms: u64) -> String {
     let (seconds, minutes, hours, days) =
         (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     match (days, hours, minutes) {

@@ -15,6 +15,8 @@ fn help_names_every_verb_and_the_exit_codes() {
         "functions",
         "workers",
         "worker",
+        "queue",
+        "cron",
         "chat",
         "logs",
         "config",
