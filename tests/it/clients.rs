@@ -51,7 +51,7 @@ pub(crate) fn run(engine: &Engine, folder: &Path, command: &[&str]) -> Result<St
 }
 
 /// Off the runtime's threads, so that an engine in this process could answer meanwhile.
-fn run_client(engine: &Engine, folder: PathBuf, command: Vec<&str>) -> Result<String> {
+pub(crate) fn run_client(engine: &Engine, folder: PathBuf, command: Vec<&str>) -> Result<String> {
     tokio::task::block_in_place(|| run(engine, &folder, &command))
 }
 

@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod cron;
 mod durable;
+mod gateway;
 mod harness;
 mod http;
 mod http_answers;

@@ -56,6 +56,35 @@ impl Failure {
         }
     }
 
+    /// An object that is not there, or not the client's.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(404, "invalid_request_error", message)
+    }
+
+    /// The response that a request builds on is not kept.
+    pub(crate) fn unknown_previous(id: &str) -> Self {
+        Failure {
+            code: Some("previous_response_not_found".to_owned()),
+            ..Self::invalid(
+                "previous_response_id",
+                format!("there is no response `{id}` to go on from"),
+            )
+        }
+    }
+
+    /// Too much is being done already; later there may be room.
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Failure {
+            retry_after_ms: Some(1_000),
+            ..Self::new(429, "rate_limit_error", message).named()
+        }
+    }
+
+    /// The upstream has too much to do.
+    pub(crate) fn is_overload(&self) -> bool {
+        self.kind == "overloaded_error"
+    }
+
     /// The error as `{"error": {..}}` with all four keys.
     pub(crate) fn body(&self) -> Value {
         let Failure {

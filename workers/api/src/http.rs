@@ -13,6 +13,7 @@ use crate::error::Failure;
 #[serde(default)]
 pub(crate) struct Request {
     pub(crate) path_params: BTreeMap<String, String>,
+    pub(crate) query_params: BTreeMap<String, String>,
     pub(crate) headers: BTreeMap<String, String>,
     /// Parsed JSON; null when there was none, or when its type was not said to be JSON.
     pub(crate) body: Value,
@@ -22,6 +23,12 @@ impl Request {
     /// A parameter of the path, decoded.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.path_params.get(name).map_or("", String::as_str)
+    }
+
+    /// Whose things these are: what one owner keeps, no other sees.
+    #[expect(clippy::unused_self, reason = "the key of a request will say")]
+    pub(crate) fn owner(&self) -> String {
+        String::new()
     }
 
     /// The body as an object.
@@ -69,6 +76,7 @@ pub(crate) fn stream_head(request_id: &str) -> Value {
             "cache-control": "no-cache",
             "x-accel-buffering": "no",
             "x-request-id": request_id,
+            "request-id": request_id,
         },
     })
 }

@@ -4,24 +4,32 @@
 //! writes answers. docs/openai.md tells users what to expect.
 
 mod agents;
+mod ask;
 mod chat;
+mod completions;
 mod config;
 mod embeddings;
 mod error;
+mod fields;
 mod http;
+mod messages;
 mod models;
+mod relay;
 mod request;
+mod responses;
 mod shape;
 mod sse;
 
 use std::sync::Arc;
 
-use agentos_sdk::{Context, Registrar, Worker};
+use agentos_sdk::{Context, Registrar, Sink, Worker};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
     error::Failure,
     http::{Answer, Request},
+    responses::Background,
 };
 
 pub use config::Config;
@@ -29,120 +37,224 @@ pub use config::Config;
 /// Offers `api::*`, bound to routes below `/v1`.
 pub struct Api {
     config: Config,
+    background: Background,
 }
 
 impl Api {
     pub fn new(config: Config) -> Arc<Self> {
-        Arc::new(Api { config })
+        Arc::new(Api {
+            config,
+            background: Background::default(),
+        })
     }
 }
 
+/// How an error looks to the clients of a surface.
+type Shape = fn(&Failure, &str) -> Answer;
+
+fn openai(failure: &Failure, _: &str) -> Answer {
+    failure.answer()
+}
+
 /// Every answer, errors too, can be found again by its id.
-fn close(outcome: Result<Answer, Failure>, request_id: &str) -> Answer {
+fn close(outcome: Result<Answer, Failure>, request_id: &str, shape: Shape) -> Answer {
     let answer = outcome.unwrap_or_else(|failure| {
         tracing::debug!(request_id, status = failure.status, "a request failed");
-        failure.answer()
+        shape(&failure, request_id)
     });
-    answer.header("x-request-id", request_id)
+    // Anthropic's clients look for the second.
+    answer
+        .header("x-request-id", request_id)
+        .header("request-id", request_id)
 }
 
 fn request_id() -> String {
     format!("req_{}", Uuid::new_v4().simple())
 }
 
+/// A function behind a route, for people and models.
+struct Offer<'a> {
+    id: &'a str,
+    method: &'a str,
+    path: &'a str,
+    about: &'a str,
+}
+
+const fn offer<'a>(id: &'a str, method: &'a str, path: &'a str, about: &'a str) -> Offer<'a> {
+    Offer {
+        id,
+        method,
+        path,
+        about,
+    }
+}
+
 /// Offers a function that answers one route as a whole.
-fn route<F, Fut>(
-    registrar: &mut Registrar,
-    id: &str,
-    method: &str,
-    path: &str,
-    about: &str,
-    answer: F,
-) where
+fn route<F, Fut>(registrar: &mut Registrar, offer: Offer<'_>, shape: Shape, answer: F)
+where
     F: Fn(Context, Request) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Answer, Failure>> + Send + 'static,
 {
     let handler = move |context: Context, request: Request| {
         let answer = answer(context, request);
-        async move { Ok(close(answer.await, &request_id())) }
+        async move { Ok(close(answer.await, &request_id(), shape)) }
     };
     registrar
-        .function(id, handler)
-        .describe(about)
-        .http(method, path);
+        .function(offer.id, handler)
+        .describe(offer.about)
+        .http(offer.method, offer.path);
+}
+
+/// Offers a function that answers one route as a whole or as a stream.
+fn streaming<F, Fut>(registrar: &mut Registrar, offer: Offer<'_>, shape: Shape, answer: F)
+where
+    F: Fn(Context, Request, Arc<Mutex<Sink>>, Arc<str>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<Answer>, Failure>> + Send + 'static,
+{
+    let handler = move |context: Context, request: Request, sink| {
+        let id: Arc<str> = request_id().into();
+        let answer = answer(context, request, sink, Arc::clone(&id));
+        async move {
+            let outcome = answer.await.transpose();
+            Ok(outcome.map(|outcome| close(outcome, &id, shape)))
+        }
+    };
+    registrar
+        .streaming(offer.id, handler)
+        .describe(offer.about)
+        .http(offer.method, offer.path);
 }
 
 impl Worker for Api {
     fn register(self: Arc<Self>, registrar: &mut Registrar) {
-        registrar
-            .streaming(
-                "api::chat_completions",
-                move |context, request: Request, sink| {
-                    let api = Arc::clone(&self);
-                    async move {
-                        let id = request_id();
-                        let outcome = api.chat(context, request, sink, &id).await.transpose();
-                        Ok(outcome.map(|outcome| close(outcome, &id)))
-                    }
-                },
-            )
-            .describe("OpenAI's chat completions: ask an agent or a model, streamed or not.")
-            .http("POST", "/v1/chat/completions");
-        route(
-            registrar,
-            "api::models",
-            "GET",
-            "/v1/models",
-            "Lists agents and models.",
-            |context, _| models::list(context),
-        );
-        route(
-            registrar,
-            "api::model",
-            "GET",
-            "/v1/models/*id",
-            "One agent or model.",
-            models::get,
-        );
-        route(
-            registrar,
-            "api::embeddings",
-            "POST",
-            "/v1/embeddings",
-            "OpenAI's embeddings.",
-            embeddings::create,
-        );
-        route(
-            registrar,
-            "api::create_agent",
-            "POST",
-            "/v1/agents",
-            "Creates an agent.",
-            agents::create,
-        );
-        route(
-            registrar,
-            "api::agents",
-            "GET",
-            "/v1/agents",
-            "Lists agents.",
-            |context, _| agents::list(context),
-        );
-        route(
-            registrar,
-            "api::agent",
-            "GET",
-            "/v1/agents/:id",
-            "One agent.",
-            agents::get,
-        );
-        route(
-            registrar,
-            "api::delete_agent",
-            "DELETE",
-            "/v1/agents/:id",
-            "Removes an agent.",
-            agents::delete,
-        );
+        self.register_answers(registrar);
+        self.register_responses(registrar);
+        register_models(registrar);
+        register_agents(registrar);
     }
+}
+
+impl Api {
+    fn register_answers(self: &Arc<Self>, registrar: &mut Registrar) {
+        let about = "OpenAI's chat completions: ask an agent or a model, streamed or not.";
+        let chat = offer(
+            "api::chat_completions",
+            "POST",
+            "/v1/chat/completions",
+            about,
+        );
+        let api = Arc::clone(self);
+        streaming(
+            registrar,
+            chat,
+            openai,
+            move |context, request, sink, id| Arc::clone(&api).chat(context, request, sink, id),
+        );
+        let about = "OpenAI's older completions: a text in, a text out.";
+        let completions = offer("api::completions", "POST", "/v1/completions", about);
+        let api = Arc::clone(self);
+        streaming(
+            registrar,
+            completions,
+            openai,
+            move |context, request, sink, id| Arc::clone(&api).complete(context, request, sink, id),
+        );
+        let about = "Anthropic's messages: ask an agent or a model, streamed or not.";
+        let messages = offer("api::messages", "POST", "/v1/messages", about);
+        let api = Arc::clone(self);
+        streaming(
+            registrar,
+            messages,
+            messages::failed,
+            move |context, request, sink, id| Arc::clone(&api).messages(context, request, sink, id),
+        );
+        let about = "Estimates how many tokens a message to a model has.";
+        let count = offer(
+            "api::count_tokens",
+            "POST",
+            "/v1/messages/count_tokens",
+            about,
+        );
+        route(registrar, count, messages::failed, |_, request| {
+            std::future::ready(messages::count_tokens(request))
+        });
+        let about = "OpenAI's embeddings.";
+        let embeddings = offer("api::embeddings", "POST", "/v1/embeddings", about);
+        route(registrar, embeddings, openai, embeddings::create);
+    }
+
+    fn register_responses(self: &Arc<Self>, registrar: &mut Registrar) {
+        let about = "OpenAI's responses: ask an agent or a model, and go on from there later.";
+        let respond = offer("api::responses", "POST", "/v1/responses", about);
+        let api = Arc::clone(self);
+        streaming(
+            registrar,
+            respond,
+            openai,
+            move |context, request, sink, id| Arc::clone(&api).respond(context, request, sink, id),
+        );
+        let get = offer("api::response", "GET", "/v1/responses/:id", "One response.");
+        let api = Arc::clone(self);
+        route(registrar, get, openai, move |context, request| {
+            Arc::clone(&api).response(context, request)
+        });
+        let about = "Removes a response.";
+        let delete = offer("api::delete_response", "DELETE", "/v1/responses/:id", about);
+        let api = Arc::clone(self);
+        route(registrar, delete, openai, move |context, request| {
+            Arc::clone(&api).delete_response(context, request)
+        });
+        let about = "Stops a response that is made in the background.";
+        let cancel = offer(
+            "api::cancel_response",
+            "POST",
+            "/v1/responses/:id/cancel",
+            about,
+        );
+        let api = Arc::clone(self);
+        route(registrar, cancel, openai, move |context, request| {
+            Arc::clone(&api).cancel_response(context, request)
+        });
+        let about = "What a response was asked.";
+        let items = offer(
+            "api::response_items",
+            "GET",
+            "/v1/responses/:id/input_items",
+            about,
+        );
+        route(registrar, items, openai, responses::input_items);
+    }
+}
+
+fn register_models(registrar: &mut Registrar) {
+    let list = offer(
+        "api::models",
+        "GET",
+        "/v1/models",
+        "Lists agents and models.",
+    );
+    route(registrar, list, openai, |context, _| models::list(context));
+    let one = offer("api::model", "GET", "/v1/models/*id", "One agent or model.");
+    route(registrar, one, openai, models::get);
+}
+
+fn register_agents(registrar: &mut Registrar) {
+    let create = offer(
+        "api::create_agent",
+        "POST",
+        "/v1/agents",
+        "Creates an agent.",
+    );
+    route(registrar, create, openai, agents::create);
+    let list = offer("api::agents", "GET", "/v1/agents", "Lists agents.");
+    route(registrar, list, openai, |context, _| agents::list(context));
+    let one = offer("api::agent", "GET", "/v1/agents/:id", "One agent.");
+    route(registrar, one, openai, agents::get);
+    let delete = offer(
+        "api::delete_agent",
+        "DELETE",
+        "/v1/agents/:id",
+        "Removes an agent.",
+    );
+    route(registrar, delete, openai, agents::delete);
 }

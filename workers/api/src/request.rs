@@ -4,15 +4,22 @@ use agentos_contract::{
     chat::{Extra, Message, Tool},
     llm::CompleteRequest,
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::error::Failure;
+use crate::{
+    error::Failure,
+    fields::{Fields, model},
+};
+
+/// Answers to one request, each of which is a call of a model.
+pub(crate) const CHOICES_MAX: u64 = 16;
 
 /// What is asked for, and how it is to be answered.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct ChatRequest {
     pub(crate) ask: CompleteRequest,
+    /// Answers wanted, 1 or more.
+    pub(crate) choices: usize,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     /// Ours: a conversation that an agent keeps.
@@ -26,10 +33,10 @@ pub(crate) struct ChatRequest {
 pub(crate) fn read(body: Map<String, Value>) -> Result<ChatRequest, Failure> {
     let mut fields = Fields(body);
     fields.refuse()?;
+    let choices = fields.choices()?;
     let stream = fields.take("stream")?.unwrap_or(false);
     let ask = CompleteRequest {
-        model: fields.required("model").and_then(not_empty)?,
-        provider: None,
+        model: model(&mut fields)?,
         messages: fields
             .required::<Vec<Message>>("messages")
             .and_then(some_messages)?,
@@ -44,30 +51,18 @@ pub(crate) fn read(body: Map<String, Value>) -> Result<ChatRequest, Failure> {
             .map(Value::Object),
         seed: fields.take("seed")?,
         user: fields.take("user")?,
-        extra: Extra::new(),
+        ..CompleteRequest::default()
     };
     let include_usage = fields.include_usage(stream)?;
     let session_id = fields.take("session_id")?;
-    // A field that is null says nothing.
-    let extra = fields
-        .0
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .collect();
+    let extra = fields.rest();
     Ok(ChatRequest {
         ask: CompleteRequest { extra, ..ask },
+        choices,
         stream,
         include_usage,
         session_id,
     })
-}
-
-fn not_empty(model: String) -> Result<String, Failure> {
-    if model.trim().is_empty() {
-        Err(Failure::invalid("model", "you must provide a model"))
-    } else {
-        Ok(model)
-    }
 }
 
 fn some_messages(messages: Vec<Message>) -> Result<Vec<Message>, Failure> {
@@ -80,42 +75,9 @@ fn some_messages(messages: Vec<Message>) -> Result<Vec<Message>, Failure> {
     Ok(messages)
 }
 
-/// The body, from which one field after the other is taken.
-struct Fields(Map<String, Value>);
-
 impl Fields {
-    /// Takes a field; absent and null are the same.
-    fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Failure> {
-        match self.0.shift_remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_path_to_error::deserialize(value)
-                .map(Some)
-                .map_err(|error| {
-                    let path = match error.path().to_string().as_str() {
-                        "." => name.to_owned(),
-                        path if path.starts_with('[') => format!("{name}{path}"),
-                        path => format!("{name}.{path}"),
-                    };
-                    Failure::invalid(&path, format!("{path}: {}", error.inner()))
-                }),
-        }
-    }
-
-    fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Failure> {
-        let missing = || Failure::invalid(name, format!("the required field `{name}` is missing"));
-        self.take(name)?.ok_or_else(missing)
-    }
-
     /// What would change the answer's shape and cannot be given: better refused than ignored.
     fn refuse(&mut self) -> Result<(), Failure> {
-        if let Some(n) = self.take::<u64>("n")?
-            && n != 1
-        {
-            return Err(Failure::invalid(
-                "n",
-                format!("n is {n}, and one choice per request is given: ask several times"),
-            ));
-        }
         if self.take::<bool>("logprobs")? == Some(true) {
             return Err(Failure::invalid("logprobs", "logprobs are not available"));
         }
@@ -126,18 +88,19 @@ impl Fields {
         Ok(())
     }
 
-    fn within(&mut self, name: &str, min: f64, max: f64) -> Result<Option<f64>, Failure> {
-        match self.take::<f64>(name)? {
-            Some(value) if !(min..=max).contains(&value) => Err(Failure::invalid(
-                name,
-                format!("{name} is {value}, not between {min} and {max}"),
+    /// How many answers are wanted.
+    pub(crate) fn choices(&mut self) -> Result<usize, Failure> {
+        match self.take::<u64>("n")?.unwrap_or(1) {
+            n @ 1..=CHOICES_MAX => Ok(n as usize),
+            n => Err(Failure::invalid(
+                "n",
+                format!("n is {n}, not between 1 and {CHOICES_MAX}"),
             )),
-            value => Ok(value),
         }
     }
 
     /// The newer and the older name.
-    fn max_tokens(&mut self) -> Result<Option<u64>, Failure> {
+    pub(crate) fn max_tokens(&mut self) -> Result<Option<u64>, Failure> {
         let (new, old) = (
             self.take::<u64>("max_completion_tokens")?,
             self.take::<u64>("max_tokens")?,
@@ -155,7 +118,7 @@ impl Fields {
         }
     }
 
-    fn stop(&mut self) -> Result<Vec<String>, Failure> {
+    pub(crate) fn stop(&mut self) -> Result<Vec<String>, Failure> {
         let stop: Vec<String> = match self.0.get("stop") {
             Some(Value::String(_)) => self.take::<String>("stop")?.into_iter().collect(),
             _ => self.take("stop")?.unwrap_or_default(),
@@ -217,7 +180,7 @@ impl Fields {
         }
     }
 
-    fn include_usage(&mut self, stream: bool) -> Result<bool, Failure> {
+    pub(crate) fn include_usage(&mut self, stream: bool) -> Result<bool, Failure> {
         let Some(options) = self.take::<Map<String, Value>>("stream_options")? else {
             return Ok(false);
         };

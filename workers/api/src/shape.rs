@@ -6,6 +6,13 @@ use agentos_contract::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::{
+    ask::{Reply, Said},
+    error::Failure,
+    relay::Dialect,
+    sse::data,
+};
+
 /// What all parts of one answer have in common.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Frame {
@@ -18,60 +25,28 @@ pub(crate) struct Frame {
     pub(crate) usage: bool,
 }
 
-/// One choice of a chunk, or none in the last one.
-pub(crate) enum Piece {
+/// One choice of a chunk.
+enum Piece {
     Role,
-    Text(String),
-    Reasoning(String),
-    ToolCallStart {
-        index: u32,
-        id: String,
-        name: String,
-    },
-    ToolCallArguments {
-        index: u32,
-        piece: String,
-    },
-    /// What happens behind the scenes; clients that do not know it see an empty delta.
-    Aside(Value),
+    Said(Said),
     Finish(FinishReason),
-    Usage(Usage),
 }
 
 impl Frame {
-    /// A chunk of the stream.
-    pub(crate) fn chunk(&self, piece: Piece) -> Value {
+    fn chunk(&self, choice: usize, piece: Piece) -> Value {
         let mut aside = Value::Null;
         let (delta, finish) = match piece {
-            Piece::Usage(used) => {
-                let mut chunk = self.head("chat.completion.chunk");
-                chunk.insert("choices".to_owned(), json!([]));
-                chunk.insert("usage".to_owned(), usage(used));
-                return Value::Object(chunk);
-            }
             Piece::Role => (json!({ "role": "assistant", "content": "" }), None),
-            Piece::Text(text) => (json!({ "content": text }), None),
-            Piece::Reasoning(text) => (json!({ "reasoning_content": text }), None),
-            Piece::ToolCallStart { index, id, name } => {
-                let function = json!({ "name": name, "arguments": "" });
-                (
-                    json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] }),
-                    None,
-                )
-            }
-            Piece::ToolCallArguments { index, piece } => (
-                json!({ "tool_calls": [{ "index": index, "function": { "arguments": piece } }] }),
-                None,
-            ),
-            Piece::Aside(value) => {
+            Piece::Finish(reason) => (json!({}), Some(reason.as_str())),
+            Piece::Said(Said::Aside(value)) => {
                 aside = value;
                 (json!({}), None)
             }
-            Piece::Finish(reason) => (json!({}), Some(reason.as_str())),
+            Piece::Said(said) => (delta(said), None),
         };
         let mut chunk = self.head("chat.completion.chunk");
         let choice =
-            json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish });
+            json!({ "index": choice, "delta": delta, "logprobs": null, "finish_reason": finish });
         chunk.insert("choices".to_owned(), json!([choice]));
         if self.usage {
             chunk.insert("usage".to_owned(), Value::Null);
@@ -82,35 +57,38 @@ impl Frame {
         Value::Object(chunk)
     }
 
-    /// The whole answer of a model.
-    pub(crate) fn completion(&self, completion: &Completion) -> Value {
-        let mut message = message(&completion.content, completion.reasoning.as_deref());
-        if !completion.tool_calls.is_empty() {
-            message["tool_calls"] = completion.tool_calls.iter().map(tool_call).collect();
-            if completion.content.is_empty() {
-                message["content"] = Value::Null;
-            }
-        }
-        self.whole(message, finish(completion), completion.usage)
+    fn usage_chunk(&self, used: Usage) -> Value {
+        let mut chunk = self.head("chat.completion.chunk");
+        chunk.insert("choices".to_owned(), json!([]));
+        chunk.insert("usage".to_owned(), usage(used));
+        Value::Object(chunk)
     }
 
-    /// The whole answer of an agent.
-    pub(crate) fn reply(&self, reply: &ChatReply) -> Value {
-        let message = message(&reply.content, reply.reasoning.as_deref());
-        let mut whole = self.whole(message, agent_finish(reply.stop_reason), reply.usage);
-        whole["agentos"] = aside(reply);
-        whole
-    }
-
-    fn whole(&self, message: Value, finish: FinishReason, used: Usage) -> Value {
+    /// The whole answer: a choice for each reply.
+    pub(crate) fn whole(mut self, replies: &[Reply]) -> Value {
+        self.hear_model(replies);
         let mut whole = self.head("chat.completion");
-        let choice = json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish.as_str() });
-        whole.insert("choices".to_owned(), json!([choice]));
-        whole.insert("usage".to_owned(), usage(used));
+        let choices = replies.iter().enumerate().map(|(index, reply)| {
+            let finish = reply.completion.finish_reason.as_str();
+            json!({ "index": index, "message": message(&reply.completion), "logprobs": null, "finish_reason": finish })
+        });
+        whole.insert("choices".to_owned(), choices.collect());
+        whole.insert("usage".to_owned(), usage(total(replies)));
+        if let Some(aside) = replies.iter().find_map(|reply| reply.aside.clone()) {
+            whole.insert("agentos".to_owned(), aside);
+        }
         Value::Object(whole)
     }
 
-    fn head(&self, object: &str) -> Map<String, Value> {
+    /// What the models that answered call themselves.
+    pub(crate) fn hear_model(&mut self, replies: &[Reply]) {
+        let mut models = replies.iter().map(|reply| &reply.completion.model);
+        if let Some(model) = models.find(|model| !model.is_empty()) {
+            self.model.clone_from(model);
+        }
+    }
+
+    pub(crate) fn head(&self, object: &str) -> Map<String, Value> {
         let mut head = Map::new();
         head.insert("id".to_owned(), self.id.as_str().into());
         head.insert("object".to_owned(), object.into());
@@ -120,13 +98,118 @@ impl Frame {
     }
 }
 
-fn message(content: &str, reasoning: Option<&str>) -> Value {
+/// Tokens of all replies together.
+pub(crate) fn total(replies: &[Reply]) -> Usage {
+    let mut total = Usage::default();
+    for reply in replies {
+        total += reply.completion.usage;
+    }
+    total
+}
+
+fn delta(said: Said) -> Value {
+    match said {
+        Said::Text(text) => json!({ "content": text }),
+        Said::Reasoning(text) => json!({ "reasoning_content": text }),
+        Said::ToolCallStart { index, id, name } => {
+            let function = json!({ "name": name, "arguments": "" });
+            json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] })
+        }
+        Said::ToolCallArguments { index, piece } => {
+            json!({ "tool_calls": [{ "index": index, "function": { "arguments": piece } }] })
+        }
+        Said::Model(_) | Said::Aside(_) => json!({}),
+    }
+}
+
+fn message(completion: &Completion) -> Value {
+    let content = &completion.content;
     let mut message =
         json!({ "role": "assistant", "content": content, "refusal": null, "annotations": [] });
-    if let Some(reasoning) = reasoning {
-        message["reasoning_content"] = reasoning.into();
+    if let Some(reasoning) = &completion.reasoning {
+        message["reasoning_content"] = reasoning.as_str().into();
+    }
+    if !completion.tool_calls.is_empty() {
+        message["tool_calls"] = completion.tool_calls.iter().map(tool_call).collect();
+        if content.is_empty() {
+            message["content"] = Value::Null;
+        }
     }
     message
+}
+
+/// A stream of chunks: for each choice a role, pieces, and why it ended.
+pub(crate) struct Chunks {
+    frame: Frame,
+    /// Whose role was told.
+    spoke: Vec<bool>,
+    used: Usage,
+}
+
+impl Chunks {
+    pub(crate) fn new(frame: Frame, choices: usize) -> Self {
+        Chunks {
+            frame,
+            spoke: vec![false; choices],
+            used: Usage::default(),
+        }
+    }
+
+    /// The first chunk of a choice says who speaks.
+    fn role(&mut self, choice: usize) -> Vec<String> {
+        let spoke = self
+            .spoke
+            .get_mut(choice)
+            .map(|spoke| std::mem::replace(spoke, true));
+        if spoke == Some(false) {
+            vec![data(&self.frame.chunk(choice, Piece::Role))]
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+impl Dialect for Chunks {
+    fn begin(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn said(&mut self, choice: usize, said: Said) -> Vec<String> {
+        if let Said::Model(model) = said {
+            // The same on every chunk, so it cannot change once one was sent.
+            if !model.is_empty() && self.spoke.iter().all(|spoke| !spoke) {
+                self.frame.model = model;
+            }
+            return Vec::new();
+        }
+        let mut events = self.role(choice);
+        events.push(data(&self.frame.chunk(choice, Piece::Said(said))));
+        events
+    }
+
+    fn reply(&mut self, choice: usize, reply: Reply) -> Vec<String> {
+        let mut events = self.role(choice);
+        self.used += reply.completion.usage;
+        let aside = reply.aside.map(|aside| Piece::Said(Said::Aside(aside)));
+        let finish = Piece::Finish(reply.completion.finish_reason);
+        for piece in aside.into_iter().chain([finish]) {
+            events.push(data(&self.frame.chunk(choice, piece)));
+        }
+        events
+    }
+
+    fn close(&mut self) -> Vec<String> {
+        let mut events = Vec::new();
+        if self.frame.usage {
+            events.push(data(&self.frame.usage_chunk(self.used)));
+        }
+        events.push("data: [DONE]\n\n".to_owned());
+        events
+    }
+
+    fn fail(&mut self, failure: &Failure) -> Vec<String> {
+        vec![data(&failure.body())]
+    }
 }
 
 fn tool_call(call: &ToolCall) -> Value {
@@ -168,7 +251,7 @@ pub(crate) fn aside(reply: &ChatReply) -> Value {
     })
 }
 
-fn usage(usage: Usage) -> Value {
+pub(crate) fn usage(usage: Usage) -> Value {
     let mut shown = json!({
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,

@@ -1,11 +1,11 @@
-//! A stream of server-sent events to one client: head, chunks, pings, end.
+//! A stream of server-sent events to one client: its head, and one write for each event.
 
 use std::time::Duration;
 
 use agentos_sdk::{Error, Payload, Sink};
 use serde_json::Value;
 
-use crate::{error::Failure, http::stream_head};
+use crate::http::stream_head;
 
 /// Events on their way out. Nothing is sent before the first one, so that until then the answer
 /// may still be a plain HTTP error.
@@ -25,32 +25,24 @@ impl<'a> Events<'a> {
     }
 
     /// One event; the head goes before the first.
-    pub(crate) async fn send(&mut self, event: &Value) -> Result<(), Error> {
-        self.write(format!("data: {event}\n\n")).await
-    }
-
-    /// A comment, which clients ignore and proxies see.
-    pub(crate) async fn ping(&mut self) -> Result<(), Error> {
-        self.write(": ping\n\n".to_owned()).await
-    }
-
-    /// The whole answer was sent.
-    pub(crate) async fn done(&mut self) -> Result<(), Error> {
-        self.write("data: [DONE]\n\n".to_owned()).await
-    }
-
-    /// The answer broke off. No `[DONE]` comes after this.
-    pub(crate) async fn fail(&mut self, failure: &Failure) -> Result<(), Error> {
-        self.send(&failure.body()).await
-    }
-
-    async fn write(&mut self, text: String) -> Result<(), Error> {
+    pub(crate) async fn write(&mut self, event: String) -> Result<(), Error> {
         if !self.begun {
             self.begun = true;
             self.sink.send(&stream_head(self.request_id)).await?;
         }
-        self.sink.send_payload(Payload::binary(text)).await
+        self.sink.send_payload(Payload::binary(event)).await
     }
+}
+
+/// An event without a name.
+pub(crate) fn data(event: &Value) -> String {
+    format!("data: {event}\n\n")
+}
+
+/// An event named by its `type`.
+pub(crate) fn named(event: &Value) -> String {
+    let name = event["type"].as_str().unwrap_or("error");
+    format!("event: {name}\ndata: {event}\n\n")
 }
 
 /// How long to wait for the next word of the model.

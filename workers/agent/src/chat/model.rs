@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agentos_contract::{
     agent::Event,
-    llm::{self, COMPLETE, CompleteRequest, Completion},
+    llm::{self, Account, COMPLETE, CompleteRequest, Completion},
 };
 use agentos_sdk::{Code, Error};
 
@@ -100,7 +100,11 @@ impl Chat<'_> {
             seed: request.seed,
             user: request.user.clone(),
             extra: request.extra.clone(),
-            provider: None,
+            account: Account {
+                agent: Some(agent.id.clone()),
+                ..Account::default()
+            },
+            ..CompleteRequest::default()
         }
     }
 }
