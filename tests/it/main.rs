@@ -3,6 +3,7 @@
 //! `AGENTOS_BIN` names the binary; without it the release build of this workspace is taken.
 //! Every test has an engine, a folder and ports of its own.
 
+mod agents;
 mod bridge;
 mod calls;
 mod channels;

@@ -68,6 +68,9 @@ pub(crate) enum Verb {
     Cron(Cron),
     /// Talk to an agent
     Chat(Chat),
+    /// See what agents do, stop them, and answer what they ask
+    #[command(subcommand)]
+    Agent(Agent),
     /// Show what happens on the bus: who comes and goes, what is registered, what fails
     Events(Events),
     /// Show what a worker process prints
@@ -284,6 +287,53 @@ pub(crate) struct Chat {
     /// Longest to wait for one answer
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// List agents
+    Ls,
+    /// Show an agent, or a run with what the guard against loops has seen
+    Inspect {
+        /// Name or id of an agent, or id of a run
+        name: String,
+    },
+    /// List runs, newest first
+    Runs {
+        /// Only those of this agent
+        #[arg(long, value_name = "ID")]
+        agent: Option<String>,
+        /// Only those under way
+        #[arg(long)]
+        active: bool,
+    },
+    /// End runs with what they have
+    Stop {
+        /// Id of a run
+        #[arg(required_unless_present_any = ["agent", "all"])]
+        run: Option<String>,
+        /// All runs of this agent
+        #[arg(long, value_name = "ID", conflicts_with = "run")]
+        agent: Option<String>,
+        /// All runs
+        #[arg(long, conflicts_with_all = ["run", "agent"])]
+        all: bool,
+    },
+    /// List tool calls that wait for a yes
+    Approvals {
+        /// Those that were answered too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say yes to a tool call
+    Approve { id: String },
+    /// Say no to a tool call
+    Deny {
+        id: String,
+        /// Told to the agent
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! The verbs that talk to an engine or to nobody; a file each.
 
+mod agent;
 mod call;
 mod chat;
 mod config;
@@ -34,6 +35,7 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Worker(Worker::Restart { name }) => restart(&name, common, screen).await,
         Verb::Queue(queue) => queue::run(queue, common, screen).await,
         Verb::Cron(cron) => cron::run(cron, common, screen).await,
+        Verb::Agent(agent) => agent::run(agent, common, screen).await,
         Verb::Chat(chat) => chat::run(chat, common, screen).await,
         Verb::Events(events) => events::run(events, common, screen).await,
         Verb::Logs(logs) => logs::run(logs, common, screen).await,

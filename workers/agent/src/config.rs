@@ -13,6 +13,13 @@ pub struct Config {
     pub default_agent: String,
     /// Model calls per answer, for agents that do not say.
     pub iterations_max: u32,
+    /// Tool calls per answer; then it ends with what there is.
+    pub tool_calls_max: u32,
+    /// Times per answer that a model goes on after its own limit of tokens; not where the caller
+    /// or the agent set the limit.
+    pub continuations_max: u32,
+    /// How long a person may think about a tool that needs a yes; then the answer is no.
+    pub approval_timeout_ms: u64,
     /// Longest that one model call may take.
     pub model_timeout_ms: u64,
     /// Longest that one tool may take; then it is cancelled.
@@ -38,6 +45,9 @@ impl Default for Config {
             agents: vec![assistant()],
             default_agent: "assistant".to_owned(),
             iterations_max: 25,
+            tool_calls_max: 100,
+            continuations_max: 3,
+            approval_timeout_ms: 24 * 60 * 60 * 1000,
             model_timeout_ms: 600_000,
             tool_timeout_ms: 120_000,
             tools_parallel_max: 8,
@@ -72,6 +82,7 @@ fn assistant() -> Agent {
         capabilities: Capabilities {
             functions: functions.map(str::to_owned).to_vec(),
             memory_scopes: None,
+            approvals: Vec::new(),
         },
         built_in: true,
         ..Agent::default()

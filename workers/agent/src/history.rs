@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use agentos_contract::chat::{Content, Message, Role};
+use agentos_contract::chat::{Content, Message, Role, ToolCall};
 
 /// Stands in for the result of a call that has none.
 const NO_RESULT: &str = "error: the call was interrupted and has no result";
@@ -43,6 +43,35 @@ pub(crate) fn repair(messages: Vec<Message>) -> Vec<Message> {
         repaired.extend(answers);
     }
     repaired
+}
+
+/// The calls of the latest assistant message that `waits` knows and that have no result.
+pub(crate) fn unanswered(messages: &[Message], waits: impl Fn(&str) -> bool) -> Vec<ToolCall> {
+    let Some(at) = messages
+        .iter()
+        .rposition(|message| message.role == Role::Assistant)
+    else {
+        return Vec::new();
+    };
+    let (asked, after) = messages[at..].split_at(1);
+    let answered = |id: &str| {
+        after
+            .iter()
+            .any(|message| message.tool_call_id.as_deref() == Some(id))
+    };
+    let calls = asked.iter().flat_map(|message| &message.tool_calls);
+    calls
+        .filter(|call| waits(&call.id) && !answered(&call.id))
+        .cloned()
+        .collect()
+}
+
+/// Takes the made-up results of `calls` away: they will have real ones.
+pub(crate) fn reopen(messages: &mut Vec<Message>, calls: &[ToolCall]) {
+    messages.retain(|message| {
+        let id = message.tool_call_id.as_deref();
+        !(message.text() == NO_RESULT && calls.iter().any(|call| id == Some(call.id.as_str())))
+    });
 }
 
 fn says_nothing(message: &Message) -> bool {

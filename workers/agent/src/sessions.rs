@@ -56,15 +56,14 @@ impl Sessions {
             ));
         }
         let turn = self.turn(agent_id, id).lock_owned().await;
-        let mut session = Session {
+        let (messages, rows) = read(bus, agent_id, id).await?;
+        Ok(Session {
             scope: scope(agent_id),
             id: id.to_owned(),
-            rows: 0,
-            messages: Vec::new(),
+            rows,
+            messages,
             _turn: turn,
-        };
-        session.load(bus).await?;
-        Ok(session)
+        })
     }
 
     fn turn(&self, agent_id: &str, id: &str) -> Turn {
@@ -78,32 +77,38 @@ impl Sessions {
     }
 }
 
-impl Session {
-    async fn load(&mut self, bus: &Bus) -> Result<(), Error> {
-        let prefix = format!("{}/", self.id);
-        let mut request = ListEntries {
-            scope: self.scope.clone(),
-            prefix: Some(prefix.clone()),
-            limit: Some(PAGE),
-            cursor: None,
-        };
-        loop {
-            let page: Entries<Row> = bus.trigger(state::ENTRIES, &request).await?;
-            for row in page.entries {
-                let number = row
-                    .key
-                    .strip_prefix(&prefix)
-                    .and_then(|number| number.parse().ok());
-                self.rows = number.map_or(self.rows, |number: u64| number + 1);
-                self.messages.extend(row.value.messages);
-            }
-            request.cursor = page.cursor;
-            if request.cursor.is_none() {
-                return Ok(());
-            }
+/// What was said so far, and the number of the next row.
+pub(crate) async fn read(
+    bus: &Bus,
+    agent_id: &str,
+    id: &str,
+) -> Result<(Vec<Message>, u64), Error> {
+    let prefix = format!("{id}/");
+    let mut request = ListEntries {
+        scope: scope(agent_id),
+        prefix: Some(prefix.clone()),
+        limit: Some(PAGE),
+        cursor: None,
+    };
+    let (mut messages, mut rows) = (Vec::new(), 0);
+    loop {
+        let page: Entries<Row> = bus.trigger(state::ENTRIES, &request).await?;
+        for row in page.entries {
+            let number = row
+                .key
+                .strip_prefix(&prefix)
+                .and_then(|number| number.parse().ok());
+            rows = number.map_or(rows, |number: u64| number + 1);
+            messages.extend(row.value.messages);
+        }
+        request.cursor = page.cursor;
+        if request.cursor.is_none() {
+            return Ok((messages, rows));
         }
     }
+}
 
+impl Session {
     /// Keeps what was said; on disk when this returns. Instructions are not part of it.
     pub(crate) async fn append(&mut self, bus: &Bus, messages: &[Message]) -> Result<(), Error> {
         let spoken = |message: &&Message| !matches!(message.role, Role::System | Role::Developer);

@@ -202,7 +202,8 @@ fn leave_out(schema: &mut serde_json::Map<String, Value>, field: &str) {
     }
 }
 
-fn allows(pattern: &str, id: &str) -> bool {
+/// Whether a capability opens a function.
+pub(crate) fn allows(pattern: &str, id: &str) -> bool {
     let room = |id: &str| id.split_once("::").map(|(room, _)| room.to_owned());
     let open = room(id)
         .is_none_or(|name| !PROTECTED.contains(&name.as_str()) || room(pattern) == Some(name));
@@ -210,7 +211,7 @@ fn allows(pattern: &str, id: &str) -> bool {
 }
 
 /// Whether `text` is `pattern`, where `*` stands for any text.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((start, rest)) => text.strip_prefix(start).is_some_and(|after| {

@@ -4,8 +4,8 @@
 //! clock. [`crate::chat`] does what it says.
 
 use agentos_contract::{
-    agent::{StopReason, ToolRun},
-    chat::Message,
+    agent::{GuardState, StopReason, ToolRun},
+    chat::{Message, Role},
     llm::{Completion, FinishReason, ToolCall, Usage},
     tools::id_of,
 };
@@ -14,19 +14,28 @@ use serde_json::Value;
 use crate::{
     clip::{clip, preview},
     guard::{Guard, Verdict},
-    history::Ids,
+    history::{Ids, window},
     tools::{Function, Toolbox},
 };
 
 /// Replies in a row in which every call was refused as a repetition, until the answer ends.
 const LOOP_REPLIES_MAX: u32 = 2;
 
+/// What a model is told that was cut off by its limit of tokens.
+const GO_ON: &str = "Go on exactly where you stopped, without repeating anything.";
+
+/// What a model is told that said nothing at all.
+const SAY: &str = "Your last reply was empty. Answer, or call a tool.";
+
 /// What happens next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Ask the model. On the last allowed call it must answer without tools.
+    /// Ask the model.
     Ask {
+        /// The last allowed call: it must answer without tools.
         last: bool,
+        /// It goes on where its limit of tokens cut it off.
+        on: bool,
     },
     /// Run these and report all outcomes in this order.
     Run(Vec<Planned>),
@@ -40,7 +49,7 @@ pub(crate) struct Planned {
     /// The function's id, or the name as the model wrote it when there is no such function.
     pub(crate) function: String,
     pub(crate) action: Action,
-    warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 /// What is done about a call.
@@ -63,6 +72,9 @@ pub(crate) struct Ran {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) iterations_max: u32,
+    pub(crate) tool_calls_max: u32,
+    /// Times that a model may go on after its limit of tokens.
+    pub(crate) continuations_max: u32,
     pub(crate) result_bytes_max: usize,
 }
 
@@ -77,6 +89,8 @@ pub(crate) struct Turn {
     ids: Ids,
     guard: Guard,
     loop_replies: u32,
+    continuations: u32,
+    empty_replies: u32,
     planned: Vec<Planned>,
     pub(crate) iterations: u32,
     pub(crate) usage: Usage,
@@ -94,13 +108,15 @@ impl Turn {
     ) -> Self {
         Turn {
             agent_id: agent_id.to_owned(),
+            guard: Guard::new(limits.tool_calls_max),
             limits,
             toolbox,
             saved: messages.len(),
             ids: Ids::of(&messages),
             messages,
-            guard: Guard::default(),
             loop_replies: 0,
+            continuations: 0,
+            empty_replies: 0,
             planned: Vec::new(),
             iterations: 0,
             usage: Usage::default(),
@@ -121,10 +137,56 @@ impl Turn {
 
     /// The next call of the model.
     pub(crate) fn ask(&mut self) -> Next {
+        self.next(false)
+    }
+
+    fn next(&mut self, on: bool) -> Next {
         self.iterations += 1;
-        Next::Ask {
-            last: self.iterations >= self.limits.iterations_max,
+        let last = self.iterations >= self.limits.iterations_max || self.guard.is_open();
+        Next::Ask { last, on }
+    }
+
+    /// What the guard has seen.
+    pub(crate) fn guard(&self) -> GuardState {
+        self.guard.state()
+    }
+
+    /// Goes on with calls that a crash left without results.
+    pub(crate) fn pick_up(&mut self, calls: Vec<ToolCall>) -> Next {
+        self.planned = calls.into_iter().map(|call| self.plan(call)).collect();
+        Next::Run(self.planned.clone())
+    }
+
+    /// The conversation is too long for the model: leaves the older part out. False: there is
+    /// nothing more to leave out.
+    pub(crate) fn shrink(&mut self) -> bool {
+        let size = |message: &Message| serde_json::to_vec(message).map_or(0, |text| text.len());
+        let bytes: usize = self.messages.iter().map(size).sum();
+        let unsaved = self.messages.len() - self.saved;
+        let messages = std::mem::take(&mut self.messages);
+        let (messages, left_out) = window(messages, bytes / 2);
+        self.messages = messages;
+        let mut shortened = false;
+        for message in &mut self.messages {
+            if left_out == 0 && message.role == Role::Tool {
+                let text = message.text();
+                let short = clip(
+                    &text,
+                    self.limits.result_bytes_max.min(text.len() / 2).max(1_000),
+                );
+                if short.len() < text.len() {
+                    shortened = true;
+                    message.content = Some(short.into_owned().into());
+                }
+            }
         }
+        self.saved = self.messages.len().saturating_sub(unsaved);
+        if left_out > 0 {
+            self.toolbox.notices.push(format!(
+                "the conversation was too long for the model: {left_out} messages were left out"
+            ));
+        }
+        left_out > 0 || shortened
     }
 
     /// The model has answered.
@@ -137,35 +199,63 @@ impl Turn {
         if completion.finish_reason == FinishReason::ContentFilter {
             completion.tool_calls.clear();
         }
-        if !completion.content.is_empty() || !completion.tool_calls.is_empty() {
+        let is_empty = completion.content.is_empty() && completion.tool_calls.is_empty();
+        if !is_empty {
             self.messages.push(completion.message());
         }
         if completion.tool_calls.is_empty() {
-            return Next::Done(match completion.finish_reason {
-                FinishReason::Length => StopReason::Length,
-                FinishReason::ContentFilter => StopReason::ContentFilter,
-                FinishReason::Stop | FinishReason::ToolCalls => StopReason::Stop,
-            });
+            return self.spoke(is_empty, completion.finish_reason);
         }
         let calls = std::mem::take(&mut completion.tool_calls);
-        if self.iterations >= self.limits.iterations_max {
+        if self.iterations >= self.limits.iterations_max || self.guard.is_open() {
             return self.out_of_iterations(calls);
         }
         self.planned = calls.into_iter().map(|call| self.plan(call)).collect();
         Next::Run(self.planned.clone())
     }
 
+    /// The model called nothing.
+    fn spoke(&mut self, is_empty: bool, finish: FinishReason) -> Next {
+        let may_ask = self.iterations < self.limits.iterations_max;
+        match finish {
+            FinishReason::ContentFilter => Next::Done(StopReason::ContentFilter),
+            _ if self.guard.is_open() => Next::Done(StopReason::ToolLimit),
+            _ if is_empty => {
+                self.empty_replies += 1;
+                if self.empty_replies > 1 || !may_ask {
+                    return Next::Done(StopReason::Empty);
+                }
+                self.messages.push(Message::user(SAY));
+                self.next(false)
+            }
+            FinishReason::Length => {
+                if self.continuations >= self.limits.continuations_max || !may_ask {
+                    return Next::Done(StopReason::Length);
+                }
+                self.continuations += 1;
+                self.messages.push(Message::user(GO_ON));
+                self.next(true)
+            }
+            FinishReason::Stop | FinishReason::ToolCalls => Next::Done(StopReason::Stop),
+        }
+    }
+
     fn out_of_iterations(&mut self, calls: Vec<ToolCall>) -> Next {
-        let text = format!(
-            "error: not run: the limit of {} model calls was reached",
-            self.limits.iterations_max
-        );
+        let (text, reason) = if self.guard.is_open() {
+            let limit = self.limits.tool_calls_max;
+            let text = format!("error: not run: the limit of {limit} tool calls was reached");
+            (text, StopReason::ToolLimit)
+        } else {
+            let limit = self.limits.iterations_max;
+            let text = format!("error: not run: the limit of {limit} model calls was reached");
+            (text, StopReason::MaxIterations)
+        };
         self.messages.extend(
             calls
                 .into_iter()
                 .map(|call| Message::tool(call.id, text.as_str())),
         );
-        Next::Done(StopReason::MaxIterations)
+        Next::Done(reason)
     }
 
     fn plan(&mut self, call: ToolCall) -> Planned {

@@ -9,6 +9,7 @@ use agentos_contract::{
 };
 use agentos_sdk::{Bus, Code, Context, Error};
 use futures_util::future::try_join_all;
+use serde_json::Value;
 
 use crate::error::Failure;
 
@@ -34,17 +35,13 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// Finds out who `model` is, and whether they can be asked this.
-    pub(crate) async fn of(
-        context: &Context,
+    /// # Errors
+    /// When an agent cannot be asked this.
+    pub(crate) fn of(
+        target: Target,
         requests: Vec<CompleteRequest>,
         session_id: Option<String>,
     ) -> Result<Self, Failure> {
-        let model = requests
-            .first()
-            .map(|request| request.model.as_str())
-            .unwrap_or_default();
-        let target = target(context, model).await?;
         if let Target::Agent(_) = target {
             suits_agent(&requests)?;
         }
@@ -107,7 +104,14 @@ impl Ask {
 }
 
 /// `agent/NAME` is an agent, and so is the bare name of one; anything else is a model.
-async fn target(context: &Context, model: &str) -> Result<Target, Failure> {
+/// Something that is no name is left to whoever reads the request.
+pub(crate) async fn target(context: &Context, model: Option<&Value>) -> Result<Target, Failure> {
+    let Some(model) = model
+        .and_then(Value::as_str)
+        .filter(|model| !model.trim().is_empty())
+    else {
+        return Ok(Target::Model);
+    };
     let named = model.strip_prefix("agent/");
     if named.is_none() && model.contains('/') {
         // No agent's name has a slash.

@@ -3,18 +3,22 @@
 //! Dropping the future drops the call behind it: a client that goes away stops the model.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use agentos_contract::llm::Dialect;
 use agentos_sdk::{Context, Sink};
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
     Api,
-    ask::Ask,
+    ask::{self, Ask},
     error::Failure,
+    forward::{Forward, Sent},
     http::{Answer, Request},
     relay::Relay,
     request,
@@ -30,7 +34,14 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let request = request::read(request.object()?)?;
+        let (headers, body) = request.parts()?;
+        let target = ask::target(&context, body.get("model")).await?;
+        let mut sink = sink.lock().await;
+        let forward = self.forward(&context, Dialect::OpenAiChat, &headers, &body);
+        if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
+            return Ok(answer);
+        }
+        let request = request::read(body)?;
         let frame = Frame {
             id: new_id("chatcmpl-"),
             created: now_s(),
@@ -38,19 +49,36 @@ impl Api {
             usage: request.include_usage,
         };
         let requests = vec![request.ask; request.choices];
-        let ask = Ask::of(&context, requests, request.session_id).await?;
+        let ask = Ask::of(target, requests, request.session_id)?;
         if !request.stream {
             let replies = ask.whole(context.bus(), self.answer_timeout()).await?;
             return Ok(Some(Answer::ok(frame.whole(&replies))));
         }
         let choir = ask.aloud(context.bus(), self.answer_timeout())?;
-        let mut sink = sink.lock().await;
         let chunks = Chunks::new(frame, request.choices);
         let mut relay = Relay::new(&mut sink, &request_id, self.patience(), chunks);
         if relay.tell(choir).await? {
             relay.close().await?;
         }
         Ok(None)
+    }
+
+    /// A request to a model that may be sent on as it is.
+    pub(crate) fn forward<'a>(
+        &self,
+        context: &'a Context,
+        dialect: Dialect,
+        headers: &'a BTreeMap<String, String>,
+        body: &'a Map<String, Value>,
+    ) -> Forward<'a> {
+        Forward {
+            context,
+            dialect,
+            headers,
+            body,
+            timeout: self.answer_timeout(),
+            patience: self.patience(),
+        }
     }
 
     /// The deadline of an answer is ours, not that of a call that names none.

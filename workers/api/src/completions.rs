@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agentos_contract::{
     chat::Message,
-    llm::{CompleteRequest, Usage},
+    llm::{CompleteRequest, Dialect, Usage},
 };
 use agentos_sdk::{Context, Sink};
 use serde_json::{Map, Value, json};
@@ -14,10 +14,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     Api,
-    ask::{Ask, Reply, Said},
+    ask::{self, Ask, Reply, Said},
     chat::{new_id, now_s},
     error::Failure,
     fields::{Fields, model},
+    forward::Sent,
     http::{Answer, Request},
     relay::{Dialect, Relay},
     request::CHOICES_MAX,
@@ -45,20 +46,26 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let wanted = read(request.object()?)?;
+        let (headers, body) = request.parts()?;
+        let target = ask::target(&context, body.get("model")).await?;
+        let mut sink = sink.lock().await;
+        let forward = self.forward(&context, Dialect::OpenAiCompletions, &headers, &body);
+        if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
+            return Ok(answer);
+        }
+        let wanted = read(body)?;
         let frame = Frame {
             id: new_id("cmpl-"),
             created: now_s(),
             model: wanted.requests[0].model.clone(),
             usage: wanted.include_usage,
         };
-        let ask = Ask::of(&context, wanted.requests, None).await?;
+        let ask = Ask::of(target, wanted.requests, None)?;
         if !wanted.stream {
             let replies = ask.whole(context.bus(), self.answer_timeout()).await?;
             return Ok(Some(Answer::ok(whole(frame, &wanted.echoes, &replies))));
         }
         let choir = ask.aloud(context.bus(), self.answer_timeout())?;
-        let mut sink = sink.lock().await;
         let texts = Texts {
             frame,
             echoes: wanted.echoes,

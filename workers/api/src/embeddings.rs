@@ -1,11 +1,17 @@
 //! `POST /v1/embeddings`, by the worker that offers `embedding::generate`.
 
-use agentos_contract::embedding::{Embeddings, GENERATE, GenerateRequest};
+use std::sync::Arc;
+
+use agentos_contract::{
+    embedding::{Embeddings, GENERATE, GenerateRequest},
+    llm::Dialect,
+};
 use agentos_sdk::{Code, Context};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    Api,
     error::Failure,
     http::{Answer, Request},
 };
@@ -16,10 +22,27 @@ const INPUTS_MAX: usize = 2048;
 /// Texts per call of the worker, which takes no more than 256.
 const BATCH: usize = 128;
 
-pub(crate) async fn create(context: Context, request: Request) -> Result<Answer, Failure> {
-    let body = request.object()?;
+impl Api {
+    /// By the worker here if the model is its own, and else by the provider that has the model.
+    pub(crate) async fn embed(
+        self: Arc<Self>,
+        context: Context,
+        request: Request,
+    ) -> Result<Answer, Failure> {
+        let (headers, body) = request.parts()?;
+        match create(&context, &body).await {
+            Err(failure) if failure.status == 404 || failure.status == 503 => {
+                let forward = self.forward(&context, Dialect::OpenAiEmbeddings, &headers, &body);
+                forward.send_whole().await?.ok_or(failure)
+            }
+            made => made,
+        }
+    }
+}
+
+async fn create(context: &Context, body: &Map<String, Value>) -> Result<Answer, Failure> {
     let texts = texts(body.get("input").unwrap_or(&Value::Null))?;
-    let encode = encoding(&body)?;
+    let encode = encoding(body)?;
     let wanted = body
         .get("model")
         .and_then(Value::as_str)
@@ -30,8 +53,8 @@ pub(crate) async fn create(context: Context, request: Request) -> Result<Answer,
     let mut data = Vec::with_capacity(texts.len());
     let (mut model, mut tokens) = (String::new(), 0);
     for batch in texts.chunks(BATCH) {
-        let made = generate(&context, batch.to_vec()).await?;
-        suits(&made, wanted, &body)?;
+        let made = generate(context, batch.to_vec()).await?;
+        suits(&made, wanted, body)?;
         for vector in made.embeddings {
             data.push(
                 json!({ "object": "embedding", "index": data.len(), "embedding": encode(&vector) }),

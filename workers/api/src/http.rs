@@ -31,6 +31,13 @@ impl Request {
         String::new()
     }
 
+    /// Headers, and the body as an object.
+    pub(crate) fn parts(
+        mut self,
+    ) -> Result<(BTreeMap<String, String>, serde_json::Map<String, Value>), Failure> {
+        Ok((std::mem::take(&mut self.headers), self.object()?))
+    }
+
     /// The body as an object.
     pub(crate) fn object(self) -> Result<serde_json::Map<String, Value>, Failure> {
         match self.body {

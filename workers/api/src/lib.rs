@@ -11,12 +11,14 @@ mod config;
 mod embeddings;
 mod error;
 mod fields;
+mod forward;
 mod http;
 mod messages;
 mod models;
 mod relay;
 mod request;
 mod responses;
+mod runs;
 mod shape;
 mod sse;
 
@@ -131,6 +133,7 @@ impl Worker for Api {
         self.register_responses(registrar);
         register_models(registrar);
         register_agents(registrar);
+        register_runs(registrar);
     }
 }
 
@@ -180,7 +183,10 @@ impl Api {
         });
         let about = "OpenAI's embeddings.";
         let embeddings = offer("api::embeddings", "POST", "/v1/embeddings", about);
-        route(registrar, embeddings, openai, embeddings::create);
+        let api = Arc::clone(self);
+        route(registrar, embeddings, openai, move |context, request| {
+            Arc::clone(&api).embed(context, request)
+        });
     }
 
     fn register_responses(self: &Arc<Self>, registrar: &mut Registrar) {
@@ -257,4 +263,19 @@ fn register_agents(registrar: &mut Registrar) {
         "Removes an agent.",
     );
     route(registrar, delete, openai, agents::delete);
+}
+
+fn register_runs(registrar: &mut Registrar) {
+    let list = offer("api::runs", "GET", "/v1/runs", "Lists runs of agents.");
+    route(registrar, list, openai, runs::list);
+    let one = offer("api::run", "GET", "/v1/runs/:id", "One run.");
+    route(registrar, one, openai, runs::get);
+    let stop = offer("api::stop_run", "POST", "/v1/runs/:id/stop", "Ends a run.");
+    route(registrar, stop, openai, runs::stop);
+    let about = "Lists tool calls that wait for a person's word.";
+    let approvals = offer("api::approvals", "GET", "/v1/approvals", about);
+    route(registrar, approvals, openai, runs::approvals);
+    let about = "Says yes or no to a tool call.";
+    let decide = offer("api::decide", "POST", "/v1/approvals/:id", about);
+    route(registrar, decide, openai, runs::decide);
 }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use agentos_contract::llm::Dialect;
 use agentos_sdk::{Context, Sink};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
     Api,
-    ask::Ask,
+    ask::{self, Ask},
     chat::new_id,
     error::Failure,
+    forward::Sent,
     http::{Answer, Request},
     relay::Relay,
 };
@@ -31,19 +33,25 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let request = request::read(request.object()?, true)?;
+        let (headers, body) = request.parts()?;
+        let target = ask::target(&context, body.get("model")).await?;
+        let mut sink = sink.lock().await;
+        let forward = self.forward(&context, Dialect::AnthropicMessages, &headers, &body);
+        if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
+            return Ok(answer);
+        }
+        let request = request::read(body, true)?;
         let head = Head {
             id: new_id("msg_"),
             model: request.ask.model.clone(),
         };
-        let ask = Ask::of(&context, vec![request.ask], None).await?;
+        let ask = Ask::of(target, vec![request.ask], None)?;
         if !request.stream {
             let replies = ask.whole(context.bus(), self.answer_timeout()).await?;
             let message = replies.into_iter().next().map(|reply| head.whole(&reply));
             return Ok(message.map(Answer::ok));
         }
         let choir = ask.aloud(context.bus(), self.answer_timeout())?;
-        let mut sink = sink.lock().await;
         let blocks = Blocks::new(head);
         let mut relay = Relay::new(&mut sink, &request_id, self.patience(), blocks);
         if relay.tell(choir).await? {
@@ -75,7 +83,7 @@ pub(crate) fn failed(failure: &Failure, request_id: &str) -> Answer {
     answer
 }
 
-fn error(failure: &Failure) -> Value {
+pub(crate) fn error(failure: &Failure) -> Value {
     let kind = match failure.status {
         401 => "authentication_error",
         403 => "permission_error",

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     Api,
-    ask::Ask,
+    ask::{self, Ask},
     chat::{new_id, now_s},
     error::Failure,
     http::{Answer, Request},
@@ -49,7 +49,9 @@ impl Api {
             None => Vec::new(),
         };
         let asked = wanted.ask(&earlier)?;
-        let ask = Ask::of(&context, vec![asked], None).await?;
+        let model = Value::String(asked.model.clone());
+        let target = ask::target(&context, Some(&model)).await?;
+        let ask = Ask::of(target, vec![asked], None)?;
         let draft = Draft {
             id: new_id("resp_"),
             created: now_s(),

@@ -229,11 +229,14 @@ pub(crate) fn finish(completion: &Completion) -> FinishReason {
 /// A partial answer is one that ran into a limit: `length`, so that no client takes it for whole.
 pub(crate) fn agent_finish(reason: StopReason) -> FinishReason {
     match reason {
-        StopReason::Stop => FinishReason::Stop,
+        StopReason::Stop | StopReason::Empty => FinishReason::Stop,
         StopReason::ContentFilter => FinishReason::ContentFilter,
-        StopReason::Length | StopReason::MaxIterations | StopReason::Loop | StopReason::Timeout => {
-            FinishReason::Length
-        }
+        StopReason::Length
+        | StopReason::MaxIterations
+        | StopReason::Loop
+        | StopReason::Timeout
+        | StopReason::ToolLimit
+        | StopReason::Stopped => FinishReason::Length,
     }
 }
 
@@ -241,6 +244,7 @@ pub(crate) fn agent_finish(reason: StopReason) -> FinishReason {
 pub(crate) fn aside(reply: &ChatReply) -> Value {
     json!({
         "agentId": reply.agent_id,
+        "runId": reply.run_id,
         "model": reply.model,
         "iterations": reply.iterations,
         "durationMs": reply.duration_ms,

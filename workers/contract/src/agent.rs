@@ -1,5 +1,9 @@
 //! `agent::*`: agents, and talking to them.
 
+mod runs;
+
+pub use runs::*;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,6 +74,9 @@ pub struct Capabilities {
     /// means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_scopes: Option<Vec<String>>,
+    /// Of the functions it may call, those that wait for a person's yes each time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<String>,
 }
 
 /// See [`CREATE`].
@@ -260,6 +267,10 @@ pub enum Event {
         /// The beginning of what it said.
         preview: String,
     },
+    /// A tool waits for a person's word; see [`DECIDE`].
+    ApprovalNeeded(Approval),
+    /// The word was given, or the time for it passed.
+    ApprovalDecided(Approval),
     /// Tokens of the whole answer so far.
     Usage(Usage),
     /// Last and once. A stream that fails has none.
@@ -283,12 +294,21 @@ pub enum StopReason {
     Loop,
     /// The caller's deadline was near; the answer is partial.
     Timeout,
+    /// The limit of tool calls; the answer is partial.
+    ToolLimit,
+    /// The model said nothing, twice.
+    Empty,
+    /// Somebody ended the run; the answer is partial.
+    Stopped,
 }
 
 /// An agent's answer.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatReply {
+    /// Under which it is found in [`RUNS`].
+    #[serde(default)]
+    pub run_id: String,
     pub agent_id: String,
     /// Everything it said, between its tool calls too.
     pub content: String,

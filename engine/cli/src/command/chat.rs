@@ -2,8 +2,12 @@
 
 use std::io::{IsTerminal, Read};
 
-use agentos_contract::agent::{self, ChatReply, ChatRequest, Event, StopReason};
-use agentos_sdk::Client;
+use agentos_contract::{
+    agent::{self, Approval, ApprovalStatus, ChatReply, ChatRequest, Decide, Event, StopReason},
+    chat::{Message, Role},
+};
+use agentos_sdk::{CallStream, Client};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 
 use crate::{
@@ -19,13 +23,15 @@ const PREVIEW_CHARS: usize = 100;
 pub(crate) async fn run(chat: Chat, common: &Common, screen: &Screen) -> Result<(), Failure> {
     let client = client::connect(common).await?;
     let session = chat.session.clone().unwrap_or_else(new_session);
-    let conversation = Conversation {
+    let mut conversation = Conversation {
         client,
         chat,
         session,
         screen: *screen,
+        lines: None,
     };
-    let outcome = match conversation.chat.message.as_deref() {
+    let message = conversation.chat.message.clone();
+    let outcome = match message.as_deref() {
         Some("-") => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text)?;
@@ -51,23 +57,46 @@ struct Conversation {
     chat: Chat,
     session: String,
     screen: Screen,
+    /// What the person at the terminal types, where there is one.
+    lines: Option<Lines<BufReader<Stdin>>>,
 }
+
+const HELP: &str = "\
+/history  what was said so far
+/new      begin another conversation
+/agent N  talk to the agent N
+/quit     leave; Ctrl-C ends an answer, Ctrl-D leaves too";
 
 impl Conversation {
     /// A line in, an answer out, until the input ends. One failed answer does not end a talk
     /// between people.
-    async fn talk(&self) -> Result<(), Failure> {
+    async fn talk(&mut self) -> Result<(), Failure> {
         let on_terminal =
             std::io::stdin().is_terminal() && self.screen.is_terminal() && !self.screen.json;
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        if on_terminal {
+            self.screen
+                .remark(styled(DIM, "/help tells what else can be typed"));
+        }
         while let Some(line) = self.next_line(&mut lines, on_terminal).await? {
-            match line.trim() {
-                "" => {}
+            let line = line.trim();
+            match line {
+                "" => continue,
                 "/quit" | "/exit" => break,
-                message => match self.answer_or_interrupt(message, on_terminal).await {
-                    Err(failure) if on_terminal => self.screen.failure(&failure),
-                    outcome => outcome?,
-                },
+                _ => {}
+            }
+            if on_terminal {
+                self.lines = Some(lines);
+                let outcome = self.answer_or_command(line).await;
+                lines = self
+                    .lines
+                    .take()
+                    .unwrap_or_else(|| BufReader::new(tokio::io::stdin()).lines());
+                if let Err(failure) = outcome {
+                    self.screen.failure(&failure);
+                }
+            } else {
+                self.say(line).await?;
             }
         }
         Ok(())
@@ -88,19 +117,64 @@ impl Conversation {
         Ok(line)
     }
 
+    async fn answer_or_command(&mut self, line: &str) -> Result<(), Failure> {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("/help", _) => self.screen.line(HELP),
+            ("/history", _) => return self.history().await,
+            ("/new", _) => {
+                self.session = new_session();
+                self.screen.remark(styled(DIM, &self.session));
+            }
+            ("/agent", name) if !name.is_empty() => {
+                self.chat.agent = Some(name.trim().to_owned());
+                self.session = new_session();
+            }
+            (word, _) if word.starts_with('/') => self.screen.line(HELP),
+            _ => return self.answer_or_interrupt(line).await,
+        }
+        Ok(())
+    }
+
     /// Ctrl-C ends the answer, not the talk.
-    async fn answer_or_interrupt(&self, message: &str, on_terminal: bool) -> Result<(), Failure> {
+    async fn answer_or_interrupt(&mut self, message: &str) -> Result<(), Failure> {
+        let screen = self.screen;
         tokio::select! {
             outcome = self.say(message) => outcome,
-            _ = tokio::signal::ctrl_c(), if on_terminal => {
-                self.screen.line(styled(YELLOW, "\n(stopped)"));
+            _ = tokio::signal::ctrl_c() => {
+                screen.line(styled(YELLOW, "\n(stopped)"));
                 Ok(())
             }
         }
     }
 
+    async fn history(&self) -> Result<(), Failure> {
+        let wanted = json!({
+            "agentId": self.chat.agent.clone().unwrap_or_default(), "sessionId": self.session,
+        });
+        let messages: Vec<Message> = self.client.trigger(agent::HISTORY, &wanted).await?;
+        for message in &messages {
+            match message.role {
+                Role::User => {
+                    self.screen
+                        .line(format!("{} {}", styled(BOLD, "you>"), message.text()))
+                }
+                Role::Assistant if !message.text().is_empty() => self.screen.line(message.text()),
+                _ => {}
+            }
+            for call in message
+                .tool_calls
+                .iter()
+                .filter_map(|call| call.function.as_ref())
+            {
+                let call = format!("→ {} {}", call.name, preview(&call.arguments));
+                self.screen.line(styled(DIM, call));
+            }
+        }
+        Ok(())
+    }
+
     /// Sends one message and shows the answer as it comes.
-    async fn say(&self, message: &str) -> Result<(), Failure> {
+    async fn say(&mut self, message: &str) -> Result<(), Failure> {
         let request = ChatRequest {
             agent_id: self.chat.agent.clone().unwrap_or_default(),
             message: Some(message.to_owned()),
@@ -115,13 +189,7 @@ impl Conversation {
             .timeout(self.chat.timeout)
             .stream(&request)?;
         let mut answer = Answer::new(self.screen);
-        while let Some(chunk) = events.next().await {
-            if self.screen.json {
-                self.screen.line(String::from_utf8_lossy(chunk.text()));
-            } else if let Ok(event) = chunk.decode::<Event>() {
-                answer.show(event);
-            }
-        }
+        self.listen(&mut events, &mut answer).await?;
         answer.end_line();
         let reply: ChatReply = events.finish().await?.decode().map_err(|error| {
             Failure::new(
@@ -138,6 +206,57 @@ impl Conversation {
             answer.conclude(&reply);
         }
         Ok(())
+    }
+
+    /// Shows events, and asks the person at the terminal what the agent asks.
+    async fn listen(
+        &mut self,
+        events: &mut CallStream,
+        answer: &mut Answer,
+    ) -> Result<(), Failure> {
+        // Questions that wait for a line, the first one first.
+        let mut open: Vec<Approval> = Vec::new();
+        loop {
+            let typed = async {
+                match &mut self.lines {
+                    Some(lines) if !open.is_empty() => lines.next_line().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                chunk = events.next() => {
+                    let Some(chunk) = chunk else { return Ok(()) };
+                    if self.screen.json {
+                        self.screen.line(String::from_utf8_lossy(chunk.text()));
+                        continue;
+                    }
+                    match chunk.decode::<Event>() {
+                        Ok(Event::ApprovalNeeded(approval)) => {
+                            answer.ask(&approval, self.lines.is_some());
+                            open.push(approval);
+                        }
+                        Ok(Event::ApprovalDecided(approval)) => {
+                            open.retain(|asked| asked.id != approval.id);
+                            answer.decided(&approval);
+                        }
+                        Ok(event) => answer.show(event),
+                        Err(_) => {}
+                    }
+                }
+                line = typed => {
+                    let line = line?.unwrap_or_default();
+                    let asked = open.remove(0);
+                    answer.mid_line = false;
+                    let word = Decide {
+                        approval_id: asked.id,
+                        approve: matches!(line.trim().to_lowercase().as_str(), "y" | "yes"),
+                        by: Some("cli".to_owned()),
+                        reason: None,
+                    };
+                    self.client.trigger::<Value>(agent::DECIDE, &word).await?;
+                }
+            }
+        }
     }
 }
 
@@ -198,8 +317,41 @@ impl Answer {
                     )
                 ));
             }
-            Event::Start { .. } | Event::Usage(_) | Event::Finish { .. } => {}
+            Event::Start { .. }
+            | Event::ApprovalNeeded(_)
+            | Event::ApprovalDecided(_)
+            | Event::Usage(_)
+            | Event::Finish { .. } => {}
         }
+    }
+
+    /// `here`: the answer is typed here and now.
+    fn ask(&mut self, approval: &Approval, here: bool) {
+        self.end_line();
+        let call = format!("{} {}", approval.name, preview(&approval.arguments));
+        if here {
+            self.screen
+                .text(&format!("{} {call} [y/N] ", styled(YELLOW, "allow?")));
+            self.mid_line = true;
+        } else {
+            self.screen
+                .remark(format!("{} {call}", styled(YELLOW, "waits for a yes:")));
+            self.screen.remark(styled(
+                DIM,
+                format!("agentos agent approve {}", approval.id),
+            ));
+        }
+    }
+
+    fn decided(&mut self, approval: &Approval) {
+        self.end_line();
+        let word = match approval.status {
+            ApprovalStatus::Approved => styled(GREEN, "allowed"),
+            ApprovalStatus::Denied => styled(RED, "refused"),
+            _ => styled(RED, "nobody answered"),
+        };
+        self.screen
+            .line(format!("{word} {}", styled(DIM, &approval.name)));
     }
 
     fn end_line(&mut self) {

@@ -7,10 +7,11 @@ use agentos_contract::{
     chat::{Message, Role},
     memory::{RECALL, RecallRequest, Recalled},
 };
-use agentos_sdk::{Code, Context, Error};
+use agentos_sdk::{Bus, Code, Error};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::{resume::INSTANCE, tool::Line};
 use crate::{
     Agents,
     clip::clip,
@@ -30,7 +31,12 @@ struct Functions {
 
 impl Agents {
     /// The functions that are registered now and that the agent may call.
-    pub(super) async fn toolbox(&self, context: &Context, agent: &Agent) -> Result<Toolbox, Error> {
+    pub(super) async fn toolbox(
+        &self,
+        bus: &Bus,
+        agent: &Agent,
+        line: &Line,
+    ) -> Result<Toolbox, Error> {
         let patterns = &agent.capabilities.functions;
         if patterns.is_empty() {
             return Ok(Toolbox::default());
@@ -39,9 +45,11 @@ impl Agents {
         let internal = patterns
             .iter()
             .any(|pattern| pattern.starts_with("engine::"));
-        let listed: Functions = context
+        let mut listed: Functions = bus
             .trigger(FUNCTIONS, &json!({ "include_internal": internal }))
             .await?;
+        let offered = |id: &str| line.allows(id) && !id.starts_with(INSTANCE);
+        listed.functions.retain(|function| offered(&function.id));
         Ok(Toolbox::new(
             listed.functions,
             patterns,
@@ -53,7 +61,7 @@ impl Agents {
     /// caller should know about the search. Never fails: an answer without memory is one.
     pub(super) async fn recall(
         &self,
-        context: &Context,
+        bus: &Bus,
         agent: &Agent,
         said: &[Message],
     ) -> (String, Option<String>) {
@@ -76,8 +84,7 @@ impl Agents {
             scopes,
             session_id: None,
         };
-        let call = context
-            .bus()
+        let call = bus
             .call(RECALL)
             .timeout(Duration::from_millis(self.config.recall_timeout_ms));
         match call.send::<Recalled>(&request).await {

@@ -4,16 +4,24 @@ use std::time::Duration;
 
 use agentos_contract::{
     agent::Event,
-    llm::{self, Account, COMPLETE, CompleteRequest, Completion},
+    llm::{self, Account, COMPLETE, CompleteRequest, Completion, ToolCall},
 };
 use agentos_sdk::{Code, Error};
 
 use super::Chat;
+use crate::words;
 
 impl Chat<'_> {
-    pub(super) async fn ask(&mut self, last: bool) -> Result<Completion, Error> {
+    /// `on`: it goes on where its limit of tokens cut it off.
+    pub(super) async fn ask(&mut self, last: bool, on: bool) -> Result<Completion, Error> {
         let request = self.complete_request(last);
-        self.speech.next_reply();
+        if on {
+            self.speech.go_on();
+        } else {
+            // Whoever asks for an answer in JSON gets it as it is.
+            let may_call = !request.tools.is_empty() && !last && request.response_format.is_none();
+            self.speech.next_reply(may_call);
+        }
         let patience = self
             .time_left()
             .min(Duration::from_millis(self.agents.config.model_timeout_ms));
@@ -28,29 +36,62 @@ impl Chat<'_> {
 
     async fn listen(&mut self, request: &CompleteRequest) -> Result<Completion, Error> {
         let call = self
-            .context
-            .bus()
+            .bus
             .call(COMPLETE)
             .timeout(Duration::from_millis(self.agents.config.model_timeout_ms));
         let mut stream = call.stream(request)?;
+        self.heard_text = false;
         while let Some(event) = stream.next_as::<llm::Event>().await? {
             self.on_event(event).await?;
         }
         let reply = stream.finish().await?;
-        let completion: Completion = reply.decode().map_err(|error| {
+        let mut completion: Completion = reply.decode().map_err(|error| {
             Error::worker(
                 Code::Failed,
                 format!("`{COMPLETE}` answered something else than a completion: {error}"),
             )
         })?;
         // A model behind a worker that does not stream has said everything at once.
-        if self.speech.reply().is_empty() && !completion.content.is_empty() {
+        if !self.heard_text && !completion.content.is_empty() {
             self.on_event(llm::Event::Text {
                 text: completion.content.clone(),
             })
             .await?;
         }
+        self.words(&mut completion).await?;
         Ok(completion)
+    }
+
+    /// Calls that were written as text become calls; anything else that was held back is said.
+    async fn words(&mut self, completion: &mut Completion) -> Result<(), Error> {
+        if !self.speech.holds() {
+            return Ok(());
+        }
+        let toolbox = &self.turn.toolbox;
+        let known = |name: &str| toolbox.find(name).is_ok();
+        let calls = completion
+            .tool_calls
+            .is_empty()
+            .then(|| words::read(&completion.content, known))
+            .flatten();
+        let Some(calls) = calls else {
+            let text = self.speech.let_go();
+            if !text.is_empty() {
+                self.tell(&Event::Text { text }).await?;
+            }
+            return Ok(());
+        };
+        self.speech.swallow();
+        completion.content.clear();
+        completion.tool_calls = calls
+            .into_iter()
+            .map(|call| ToolCall {
+                id: String::new(),
+                name: call.name,
+                arguments: call.arguments,
+            })
+            .collect();
+        Ok(())
     }
 
     async fn on_event(&mut self, event: llm::Event) -> Result<(), Error> {
@@ -61,7 +102,11 @@ impl Chat<'_> {
                 self.tell(&Event::Start { agent_id, model }).await
             }
             llm::Event::Text { text } => {
+                self.heard_text = true;
                 let text = self.speech.say(&text);
+                if text.is_empty() {
+                    return Ok(());
+                }
                 self.tell(&Event::Text { text }).await
             }
             llm::Event::Reasoning { text } => {

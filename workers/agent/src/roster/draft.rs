@@ -106,5 +106,10 @@ fn check_capabilities(capabilities: &Capabilities) -> Result<(), Error> {
         .functions
         .iter()
         .find_map(|pattern| tools::check_pattern(pattern).err());
-    wrong.map_or(Ok(()), |why| Err(invalid("capabilities.functions", &why)))
+    wrong.map_or(Ok(()), |why| Err(invalid("capabilities.functions", &why)))?;
+    let wrong = capabilities
+        .approvals
+        .iter()
+        .find_map(|pattern| tools::check_pattern(pattern).err());
+    wrong.map_or(Ok(()), |why| Err(invalid("capabilities.approvals", &why)))
 }

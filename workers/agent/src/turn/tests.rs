@@ -13,6 +13,8 @@ fn turn(iterations_max: u32) -> Turn {
     let toolbox = Toolbox::new(listed.into(), &["*".into()], 9);
     let limits = Limits {
         iterations_max,
+        tool_calls_max: 50,
+        continuations_max: 2,
         result_bytes_max: 1_000,
     };
     let mut turn = Turn::new("me", vec![Message::user("go")], toolbox, limits);
@@ -82,7 +84,7 @@ fn parallel_calls_are_answered_in_their_order_by_id() {
     );
     assert!(matches!(
         turn.ran(vec![ok("first"), ok("second")]),
-        Next::Ask { last: false }
+        Next::Ask { last: false, .. }
     ));
     assert_eq!(done(turn.heard(says("done", &[]))), StopReason::Stop);
     let results: Vec<_> = turn.messages()[2..4]
@@ -116,7 +118,10 @@ fn bad_arguments_and_unknown_tools_are_told_to_the_model() {
 fn the_last_call_is_announced_and_what_it_still_wants_is_not_run() {
     let mut turn = turn(2);
     planned(turn.heard(says("part one", &[("1", "a__x", "{}")])));
-    assert!(matches!(turn.ran(vec![ok("")]), Next::Ask { last: true }));
+    assert!(matches!(
+        turn.ran(vec![ok("")]),
+        Next::Ask { last: true, .. }
+    ));
     assert_eq!(
         done(turn.heard(says("part two", &[("2", "a__x", "{}")]))),
         StopReason::MaxIterations
@@ -184,9 +189,60 @@ fn why_the_model_stopped_is_kept() {
         };
         assert_eq!(done(turn(5).heard(completion)), expect);
     };
-    check(FinishReason::Length, StopReason::Length);
     check(FinishReason::ContentFilter, StopReason::ContentFilter);
     check(FinishReason::ToolCalls, StopReason::Stop);
+}
+
+#[test]
+fn a_model_that_is_cut_off_goes_on_and_not_for_ever() {
+    let mut turn = turn(9);
+    let cut = || Completion {
+        finish_reason: FinishReason::Length,
+        ..says("part", &[])
+    };
+    for _ in 0..2 {
+        assert!(matches!(turn.heard(cut()), Next::Ask { on: true, .. }));
+    }
+    assert_eq!(done(turn.heard(cut())), StopReason::Length);
+    assert_eq!(repair(turn.messages().to_vec()), turn.messages());
+}
+
+#[test]
+fn an_empty_reply_is_asked_for_once_more() {
+    let mut turn = turn(9);
+    assert!(matches!(
+        turn.heard(says("", &[])),
+        Next::Ask { on: false, .. }
+    ));
+    assert_eq!(done(turn.heard(says("", &[]))), StopReason::Empty);
+}
+
+#[test]
+fn after_the_limit_of_tool_calls_there_is_one_last_answer() {
+    let mut turn = turn(99);
+    turn.guard = Guard::new(1);
+    planned(turn.heard(says(
+        "",
+        &[("1", "a__x", "{\"k\":1}"), ("2", "a__x", "{\"k\":2}")],
+    )));
+    assert!(matches!(
+        turn.ran(vec![ok("1"), ok("no")]),
+        Next::Ask { last: true, .. }
+    ));
+    assert_eq!(done(turn.heard(says("so far", &[]))), StopReason::ToolLimit);
+}
+
+#[test]
+fn a_conversation_that_is_too_long_is_shortened_until_nothing_is_left_out() {
+    let mut turn = turn(9);
+    turn.messages = (0..8)
+        .map(|n| Message::user(format!("{n}{}", "x".repeat(100))))
+        .collect();
+    turn.saved = 8;
+    assert!(turn.shrink());
+    assert!(turn.messages().len() <= 4 && turn.messages().last().unwrap().text().starts_with('7'));
+    while turn.shrink() {}
+    assert_eq!(turn.messages().len(), 1);
 }
 
 #[test]

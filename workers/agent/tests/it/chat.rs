@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use crate::stage::{Stage, call, says};
 use agentos_agent::Config;
 use agentos_contract::{
-    agent::{CHAT, ChatReply, Event, StopReason},
+    agent::{
+        APPROVALS, Approval, CHAT, CREATE, ChatReply, DECIDE, Event, RUN, RUNS, Run, RunStatus,
+        STOP, StopReason,
+    },
     chat::{Message, Role},
     llm::{Completion, FinishReason},
 };
@@ -263,6 +266,13 @@ async fn conversations_go_on_after_a_restart_and_after_a_crash() {
         Some(Event::ToolStart { .. })
     ) {}
     drop(stream);
+    loop {
+        let runs: Vec<Run> = stage.bus.trigger(RUNS, &json!({})).await.unwrap();
+        if runs[0].status == RunStatus::Interrupted {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     stage.until(|| stage.hub.in_flight() == 0).await;
 
     let stage = stage.restart(Config::default()).await;
@@ -417,35 +427,233 @@ async fn errors_of_the_model_are_the_callers() {
 }
 
 #[tokio::test]
-async fn agents_may_call_agents_but_not_for_ever() {
+async fn agents_may_call_agents_but_not_themselves_and_not_for_ever() {
     let stage = Stage::set(Config {
-        depth_max: 2,
+        depth_max: 1,
         ..Config::default()
     })
     .await;
     stage.agent(&["agent::chat"]).await;
-    let again = || {
-        says(
-            "",
-            &[call(
-                "1",
-                "agent__chat",
-                json!({"agentId": "ada", "message": "go on"}),
-            )],
-        )
+    for name in ["bob", "cid"] {
+        let agent = json!({"name": name, "capabilities": {"functions": ["agent::chat"]}});
+        stage.bus.trigger::<Value>(CREATE, &agent).await.unwrap();
+    }
+    let ask = |agent: &str| {
+        let arguments = json!({"agentId": agent, "message": "go on"});
+        says("", &[call("1", "agent__chat", arguments)])
     };
-    stage.play([
-        again(),
-        again(),
-        again(),
-        says("two", &[]),
-        says("one", &[]),
-        says("zero", &[]),
-    ]);
+    stage.play([ask("bob"), ask("ada"), says("one", &[]), says("zero", &[])]);
     let reply = chat(&stage.bus, json!({"agentId": "ada", "message": "go"})).await;
     assert_eq!(reply.content, "zero");
-    let refused = stage.asked()[3].messages.last().unwrap().text();
-    assert!(refused.contains("more than 2 deep"), "{refused}");
+    let refused = stage.asked()[2].messages.last().unwrap().text();
+    assert!(refused.contains("a cycle: ada → bob → ada"), "{refused}");
+
+    stage.play([ask("bob"), ask("cid"), says("one", &[]), says("zero", &[])]);
+    chat(&stage.bus, json!({"agentId": "ada", "message": "go"})).await;
+    let refused = stage.asked()[6].messages.last().unwrap().text();
+    assert!(refused.contains("more than 1 deep"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_agent_below_may_call_no_more_than_those_above() {
+    let stage = Stage::set(Config::default()).await;
+    stage.agent(&["agent::chat", "echo"]).await;
+    let agent = json!({"name": "bob", "capabilities": {"functions": ["echo", "fail"]}});
+    stage.bus.trigger::<Value>(CREATE, &agent).await.unwrap();
+    let ask = call(
+        "1",
+        "agent__chat",
+        json!({"agentId": "bob", "message": "go on"}),
+    );
+    stage.play([says("", &[ask]), says("one", &[]), says("zero", &[])]);
+    chat(&stage.bus, json!({"agentId": "ada", "message": "go"})).await;
+    let names: Vec<_> = stage.asked()[1]
+        .tools
+        .iter()
+        .filter_map(|tool| tool.name().map(str::to_owned))
+        .collect();
+    assert_eq!(names, ["echo"]);
+}
+
+#[tokio::test]
+async fn calls_written_as_text_are_made_and_not_said() {
+    let stage = Stage::set(Config::default()).await;
+    stage.agent(&["echo"]).await;
+    stage.play([
+        says(
+            r#"<tool_call>{"name": "echo", "arguments": {"n": 1}}</tool_call>"#,
+            &[],
+        ),
+        says(
+            r#"It said: <tool_call>{"name": "echo", "arguments": {"n": 1}}</tool_call>"#,
+            &[],
+        ),
+    ]);
+    let reply = chat(&stage.bus, json!({"agentId": "ada", "message": "go"})).await;
+    assert!(
+        reply.content.starts_with("It said: <tool_call>"),
+        "{}",
+        reply.content
+    );
+    assert_eq!((reply.tool_calls.len(), reply.iterations), (1, 2));
+}
+
+#[tokio::test]
+async fn a_cut_off_answer_goes_on_and_is_joined() {
+    let stage = Stage::set(Config::default()).await;
+    stage.agent(&[]).await;
+    let cut = |text: &str| Completion {
+        finish_reason: FinishReason::Length,
+        ..says(text, &[])
+    };
+    stage.play([cut("one "), cut("two "), says("three", &[])]);
+    let reply = chat(&stage.bus, json!({"agentId": "ada", "message": "go"})).await;
+    assert_eq!(
+        (reply.content.as_str(), reply.stop_reason),
+        ("one two three", StopReason::Stop)
+    );
+    // A limit that the caller has set is meant.
+    stage.play([cut("one ")]);
+    let reply = chat(
+        &stage.bus,
+        json!({"agentId": "ada", "message": "go", "maxTokens": 5}),
+    )
+    .await;
+    assert_eq!(reply.stop_reason, StopReason::Length);
+}
+
+#[tokio::test]
+async fn a_run_can_be_seen_and_stopped() {
+    let stage = Stage::set(Config::default()).await;
+    stage.agent(&["slow::wait"]).await;
+    stage.play([says(
+        "Wait.",
+        &[call("1", "slow__wait", json!({"ms": 60_000}))],
+    )]);
+    let bus = stage.bus.clone();
+    let asked = tokio::spawn(async move {
+        chat(
+            &bus,
+            json!({"agentId": "ada", "message": "go", "sessionId": "s"}),
+        )
+        .await
+    });
+    stage
+        .until(|| stage.tools.begun.load(Ordering::Relaxed) == 1)
+        .await;
+    let runs: Vec<Run> = stage
+        .bus
+        .trigger(RUNS, &json!({"active": true}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (runs.len(), runs[0].status, runs[0].iterations),
+        (1, RunStatus::Running, 1)
+    );
+    let stopped: Value = stage
+        .bus
+        .trigger(STOP, &json!({"sessionId": "s"}))
+        .await
+        .unwrap();
+    assert_eq!(stopped["stopped"], json!([runs[0].id]));
+    let reply = asked.await.unwrap();
+    assert_eq!(
+        (reply.content.as_str(), reply.stop_reason),
+        ("Wait.", StopReason::Stopped)
+    );
+    stage
+        .until(|| stage.tools.dropped.load(Ordering::Relaxed) == 1)
+        .await;
+    let run: Run = stage
+        .bus
+        .trigger(RUN, &json!({"runId": reply.run_id}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (run.status, run.stop_reason),
+        (RunStatus::Done, Some(StopReason::Stopped))
+    );
+    // The conversation can go on: what has no result is told so.
+    stage.play([says("Again.", &[])]);
+    chat(
+        &stage.bus,
+        json!({"agentId": "ada", "message": "more", "sessionId": "s"}),
+    )
+    .await;
+    assert_eq!(roles(&stage.asked()[1].messages), "suatu");
+}
+
+#[tokio::test]
+async fn a_tool_waits_for_a_persons_word() {
+    let stage = Stage::set(Config::default()).await;
+    let agent =
+        json!({"name": "ada", "capabilities": {"functions": ["echo"], "approvals": ["echo"]}});
+    stage.bus.trigger::<Value>(CREATE, &agent).await.unwrap();
+    for (approve, expect) in [(true, "{\"n\":1}"), (false, "said no: too risky")] {
+        stage.play([
+            says("", &[call("1", "echo", json!({"n": 1}))]),
+            says("Done.", &[]),
+        ]);
+        let mut stream = stage
+            .bus
+            .call(CHAT)
+            .stream(&json!({"agentId": "ada", "message": "go"}))
+            .unwrap();
+        let question = loop {
+            if let Some(Event::ApprovalNeeded(question)) = stream.next_as().await.unwrap() {
+                break question;
+            }
+        };
+        let open: Vec<Approval> = stage.bus.trigger(APPROVALS, &json!({})).await.unwrap();
+        assert_eq!(open, std::slice::from_ref(&question));
+        let word = json!({"approvalId": question.id, "approve": approve, "reason": "too risky"});
+        stage.bus.trigger::<Value>(DECIDE, &word).await.unwrap();
+        let again = stage.bus.trigger::<Value>(DECIDE, &word).await.unwrap_err();
+        assert_eq!(again.code, Code::Conflict);
+        stream.finish().await.unwrap();
+        let told = stage
+            .asked()
+            .last()
+            .unwrap()
+            .messages
+            .last()
+            .unwrap()
+            .text();
+        assert!(told.contains(expect), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_comes_after_a_restart_still_counts() {
+    let stage = Stage::set(Config::default()).await;
+    let agent =
+        json!({"name": "ada", "capabilities": {"functions": ["echo"], "approvals": ["echo"]}});
+    stage.bus.trigger::<Value>(CREATE, &agent).await.unwrap();
+    stage.play([says("", &[call("1", "echo", json!({"n": 1}))])]);
+    let request = json!({"agentId": "ada", "message": "go", "sessionId": "s"});
+    let mut stream = stage.bus.call(CHAT).stream(&request).unwrap();
+    while !matches!(
+        stream.next_as::<Event>().await.unwrap(),
+        Some(Event::ApprovalNeeded(_))
+    ) {}
+    let open = || async {
+        let open: Vec<Approval> = stage.bus.trigger(APPROVALS, &json!({})).await.unwrap();
+        open.first().cloned()
+    };
+    let question = loop {
+        if let Some(question) = open().await {
+            break question;
+        }
+        tokio::task::yield_now().await;
+    };
+    drop(stream);
+    let stage = stage.restart(Config::default()).await;
+    stage.play([says("Done.", &[])]);
+    let word = json!({"approvalId": question.id, "approve": true});
+    stage.bus.trigger::<Value>(DECIDE, &word).await.unwrap();
+    stage.until(|| stage.asked().len() == 1).await;
+    assert_eq!(roles(&stage.asked()[0].messages), "suat");
+    assert_eq!(stage.asked()[0].messages[3].text(), "{\"n\":1}");
 }
 
 #[tokio::test]
@@ -457,7 +665,11 @@ async fn a_model_that_does_not_stream_is_heard_too() {
         finish_reason: FinishReason::Length,
         ..says("All at once.", &[])
     }]);
-    let reply = chat(&stage.bus, json!({"agentId": "ada", "message": "go"})).await;
+    let reply = chat(
+        &stage.bus,
+        json!({"agentId": "ada", "message": "go", "maxTokens": 9}),
+    )
+    .await;
     assert_eq!(
         (reply.content.as_str(), reply.stop_reason),
         ("All at once.", StopReason::Length)

@@ -166,9 +166,10 @@ fn of_agent(event: agent::Event) -> Option<Said> {
     match event {
         agent::Event::Text { text } => Some(Said::Text(text)),
         agent::Event::Reasoning { text } => Some(Said::Reasoning(text)),
-        agent::Event::ToolStart { .. } | agent::Event::ToolEnd { .. } => {
-            Some(Said::Aside(json!({ "event": event })))
-        }
+        agent::Event::ToolStart { .. }
+        | agent::Event::ToolEnd { .. }
+        | agent::Event::ApprovalNeeded(_)
+        | agent::Event::ApprovalDecided(_) => Some(Said::Aside(json!({ "event": event }))),
         agent::Event::Start { .. } | agent::Event::Usage(_) | agent::Event::Finish { .. } => None,
     }
 }

@@ -4,4 +4,5 @@
 
 mod chat;
 mod door;
+mod forward;
 mod rest;
