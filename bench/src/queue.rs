@@ -39,7 +39,7 @@ pub(crate) const IN_WORK_MAX: usize = 256;
 pub(crate) async fn run(peer: Peer, consume: bool, window: Window) -> Result<()> {
     end_with_parent();
     match peer.tongue {
-        Tongue::V2 => load(V2, &peer, consume, &window).await,
+        Tongue::V2 => load(V2::default(), &peer, consume, &window).await,
         Tongue::Nats => load(Nats::new(1), &peer, consume, &window).await,
         Tongue::Redis => load(streams::Streams, &peer, consume, &window).await,
         Tongue::Log => load(log::Log, &peer, consume, &window).await,

@@ -24,6 +24,7 @@ mod http_limits;
     reason = "a check holds its whole scenario, and runs once"
 )]
 mod iii;
+mod keys;
 mod large;
 mod observe;
 mod pubsub;

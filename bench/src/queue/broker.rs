@@ -99,7 +99,7 @@ impl Broker for V2 {
     }
 
     fn producer(&self, _index: usize) -> Self {
-        V2
+        V2::default()
     }
 
     async fn connect(&self, address: &str, index: usize) -> Result<Link> {

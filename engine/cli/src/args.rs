@@ -71,6 +71,9 @@ pub(crate) enum Verb {
     /// See what agents do, stop them, and answer what they ask
     #[command(subcommand)]
     Agent(Agent),
+    /// Make, list and take back API keys
+    #[command(subcommand)]
+    Key(Key),
     /// Show what happens on the bus: who comes and goes, what is registered, what fails
     Events(Events),
     /// Show what a worker process prints
@@ -287,6 +290,41 @@ pub(crate) struct Chat {
     /// Longest to wait for one answer
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key, and print it this once
+    New {
+        name: String,
+        /// What it may be used for [default: chat]
+        #[arg(long, value_name = "SCOPE", num_args = 1.., value_delimiter = ',')]
+        scope: Vec<KeyScope>,
+        /// Models and agents it may ask, for instance agent/clerk,openai/* [default: all]
+        #[arg(long, value_name = "PATTERN", num_args = 1.., value_delimiter = ',')]
+        models: Vec<String>,
+        /// Requests it may make
+        #[arg(long, value_name = "COUNT")]
+        requests_per_minute: Option<u32>,
+        /// Tokens it may use
+        #[arg(long, value_name = "COUNT")]
+        tokens_per_day: Option<u64>,
+    },
+    /// List keys
+    Ls,
+    /// Take a key back
+    Revoke {
+        /// Its id or name
+        key: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum KeyScope {
+    /// Ask agents and models
+    Chat,
+    /// Make and remove agents, see their runs, answer what they ask
+    Agents,
 }
 
 #[derive(Debug, Subcommand)]

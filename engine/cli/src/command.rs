@@ -6,6 +6,7 @@ mod chat;
 mod config;
 mod cron;
 mod events;
+mod key;
 mod listing;
 mod logs;
 mod new;
@@ -37,6 +38,7 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Cron(cron) => cron::run(cron, common, screen).await,
         Verb::Agent(agent) => agent::run(agent, common, screen).await,
         Verb::Chat(chat) => chat::run(chat, common, screen).await,
+        Verb::Key(key) => key::run(key, common, screen).await,
         Verb::Events(events) => events::run(events, common, screen).await,
         Verb::Logs(logs) => logs::run(logs, common, screen).await,
         Verb::Config(Config::Check { file, auth }) => config::check(file, auth, common, screen),

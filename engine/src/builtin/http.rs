@@ -167,7 +167,7 @@ impl Worker for Http {
                 "properties": {
                     "api_path": { "type": "string", "description": "`/orders/:id`, `/files/*path`" },
                     "http_method": { "type": "string", "default": "GET", "enum": routes::METHODS },
-                    "auth": { "type": "string", "enum": ["token", "none"], "default": "token" },
+                    "auth": { "type": "string", "enum": ["token", "key", "none"], "default": "token" },
                     "raw_body": { "type": "boolean", "default": false },
                     "condition_function_id": { "type": "string" },
                     "middleware_function_ids": { "type": "array", "items": { "type": "string" } },

@@ -219,7 +219,7 @@ mod tests {
     fn every_way_of_writing_a_call_is_read() {
         for text in [
             r#"<tool_call>{"name": "f", "arguments": {"a":1}}</tool_call>"#,
-            r#"<tool_call><function=f><parameter=a>1</parameter></function></tool_call>"#,
+            "<tool_call><function=f><parameter=a>1</parameter></function></tool_call>",
             r#"<function_call>{"name": "f", "parameters": {"a":1}}</function_call>"#,
             r#"<tool_use>{"tool": "f", "input": {"a":1}}</tool_use>"#,
             r#"<|tool_call|>[{"name": "f", "arguments": {"a":1}}]<|/tool_call|>"#,

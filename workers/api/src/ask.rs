@@ -1,6 +1,6 @@
 //! Who is asked, and asking: the same for every surface in front.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentos_contract::{
     agent::{self, Agent, AgentRef, ChatReply, UNKNOWN_AGENT},
@@ -11,7 +11,11 @@ use agentos_sdk::{Bus, Code, Context, Error};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use crate::error::Failure;
+use crate::{
+    error::Failure,
+    keys::{Charge, Pass},
+    shape::total,
+};
 
 mod voice;
 
@@ -32,6 +36,8 @@ pub(crate) struct Ask {
     pub(crate) requests: Vec<CompleteRequest>,
     /// A conversation that an agent keeps.
     pub(crate) session_id: Option<String>,
+    /// What it costs the key that it came with.
+    charge: Option<Arc<Charge>>,
 }
 
 impl Ask {
@@ -39,16 +45,21 @@ impl Ask {
     /// When an agent cannot be asked this.
     pub(crate) fn of(
         target: Target,
-        requests: Vec<CompleteRequest>,
+        mut requests: Vec<CompleteRequest>,
         session_id: Option<String>,
+        pass: &Pass,
     ) -> Result<Self, Failure> {
         if let Target::Agent(_) = target {
             suits_agent(&requests)?;
+        }
+        for request in &mut requests {
+            request.account.key = pass.key();
         }
         Ok(Ask {
             target,
             requests,
             session_id,
+            charge: pass.charge.clone(),
         })
     }
 
@@ -58,6 +69,7 @@ impl Ask {
             target,
             requests,
             session_id,
+            charge,
         } = self;
         let one = |request: CompleteRequest| {
             let (target, session_id) = (target.clone(), session_id.clone());
@@ -75,7 +87,11 @@ impl Ask {
                 }
             }
         };
-        try_join_all(requests.into_iter().map(one)).await
+        let replies = try_join_all(requests.into_iter().map(one)).await?;
+        if let Some(charge) = charge {
+            charge.used(total(&replies));
+        }
+        Ok(replies)
     }
 
     /// All answers as they are given.
@@ -84,6 +100,7 @@ impl Ask {
             target,
             requests,
             session_id,
+            charge,
         } = self;
         let voices: Result<Vec<Voice>, Error> = requests
             .into_iter()
@@ -99,7 +116,7 @@ impl Ask {
                 }
             })
             .collect();
-        Ok(Choir::of(voices?))
+        Ok(Choir::of(voices?, charge))
     }
 }
 

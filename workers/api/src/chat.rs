@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use agentos_contract::llm::Dialect;
+use agentos_contract::{keys::Scope, llm::Dialect};
 use agentos_sdk::{Context, Sink};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
@@ -20,6 +20,7 @@ use crate::{
     error::Failure,
     forward::{Forward, Sent},
     http::{Answer, Request},
+    keys::{self, Pass},
     relay::Relay,
     request,
     shape::{Chunks, Frame},
@@ -34,10 +35,12 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
+        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
         let (headers, body) = request.parts()?;
+        let pass = self.admit(context.bus(), who, &body).await?;
         let target = ask::target(&context, body.get("model")).await?;
         let mut sink = sink.lock().await;
-        let forward = self.forward(&context, Dialect::OpenAiChat, &headers, &body);
+        let forward = self.forward(&context, Dialect::OpenAiChat, &headers, &body, &pass);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
@@ -49,7 +52,7 @@ impl Api {
             usage: request.include_usage,
         };
         let requests = vec![request.ask; request.choices];
-        let ask = Ask::of(target, requests, request.session_id)?;
+        let ask = Ask::of(target, requests, request.session_id, &pass)?;
         if !request.stream {
             let replies = ask.whole(context.bus(), self.answer_timeout()).await?;
             return Ok(Some(Answer::ok(frame.whole(&replies))));
@@ -70,12 +73,14 @@ impl Api {
         dialect: Dialect,
         headers: &'a BTreeMap<String, String>,
         body: &'a Map<String, Value>,
+        pass: &'a Pass,
     ) -> Forward<'a> {
         Forward {
             context,
             dialect,
             headers,
             body,
+            pass,
             timeout: self.answer_timeout(),
             patience: self.patience(),
         }

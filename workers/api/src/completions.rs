@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use agentos_contract::{
     chat::Message,
+    keys::Scope,
     llm::{CompleteRequest, Dialect, Usage},
 };
 use agentos_sdk::{Context, Sink};
@@ -20,7 +21,8 @@ use crate::{
     fields::{Fields, model},
     forward::Sent,
     http::{Answer, Request},
-    relay::{Dialect, Relay},
+    keys,
+    relay::{Relay, Wording},
     request::CHOICES_MAX,
     shape::{Frame, total, usage},
     sse::data,
@@ -46,10 +48,12 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
+        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
         let (headers, body) = request.parts()?;
+        let pass = self.admit(context.bus(), who, &body).await?;
         let target = ask::target(&context, body.get("model")).await?;
         let mut sink = sink.lock().await;
-        let forward = self.forward(&context, Dialect::OpenAiCompletions, &headers, &body);
+        let forward = self.forward(&context, Dialect::OpenAiCompletions, &headers, &body, &pass);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
@@ -60,7 +64,7 @@ impl Api {
             model: wanted.requests[0].model.clone(),
             usage: wanted.include_usage,
         };
-        let ask = Ask::of(target, wanted.requests, None)?;
+        let ask = Ask::of(target, wanted.requests, None, &pass)?;
         if !wanted.stream {
             let replies = ask.whole(context.bus(), self.answer_timeout()).await?;
             return Ok(Some(Answer::ok(whole(frame, &wanted.echoes, &replies))));
@@ -196,7 +200,7 @@ impl Texts {
     }
 }
 
-impl Dialect for Texts {
+impl Wording for Texts {
     fn begin(&mut self) -> Vec<String> {
         Vec::new()
     }

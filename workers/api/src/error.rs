@@ -72,6 +72,66 @@ impl Failure {
         }
     }
 
+    /// A key that nobody has made, or that was taken back. Never told in full.
+    pub(crate) fn wrong_key(secret: &str) -> Self {
+        let hidden: String = secret.chars().rev().take(4).collect();
+        let end: String = hidden.chars().rev().collect();
+        let message = format!("the API key `***{end}` is wrong; `agentos key new` makes one");
+        Failure {
+            code: Some("invalid_api_key".to_owned()),
+            retry: false,
+            ..Self::new(401, "invalid_request_error", message)
+        }
+    }
+
+    /// The key is good, but not for this.
+    pub(crate) fn no_scope(scope: &Value) -> Self {
+        Failure {
+            code: Some("insufficient_scope".to_owned()),
+            ..Self::new(
+                403,
+                "permission_error",
+                format!("this API key lacks the scope {scope}"),
+            )
+        }
+    }
+
+    /// The key may ask others, but not this one.
+    pub(crate) fn model_not_allowed(model: &str) -> Self {
+        Failure {
+            code: Some("model_not_allowed".to_owned()),
+            param: Some("model".to_owned()),
+            ..Self::new(
+                403,
+                "permission_error",
+                format!("this API key may not ask `{model}`"),
+            )
+        }
+    }
+
+    /// The key has had its requests for now.
+    pub(crate) fn too_many(per_minute: u32, wait_ms: u64) -> Self {
+        let message = format!("this API key may make {per_minute} requests a minute");
+        Failure {
+            code: Some("rate_limit_exceeded".to_owned()),
+            retry_after_ms: Some(wait_ms),
+            ..Self::new(429, "requests", message)
+        }
+    }
+
+    /// The key has had its tokens for today.
+    pub(crate) fn no_budget(budget: u64, used: u64, left_s: u64) -> Self {
+        let message = format!(
+            "this API key may use {budget} tokens a day, of which {used} are used or reserved; the next day begins in {left_s} s"
+        );
+        Failure {
+            code: Some("insufficient_quota".to_owned()),
+            retry_after_ms: Some(left_s * 1000),
+            retry: false,
+            ..Self::new(429, "insufficient_quota", message)
+        }
+    }
+
     /// Too much is being done already; later there may be room.
     pub(crate) fn busy(message: impl Into<String>) -> Self {
         Failure {

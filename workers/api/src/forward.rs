@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use agentos_contract::llm::{Dialect, FORWARD, ForwardHead, ForwardStart, OTHER_FAMILY};
+use agentos_contract::llm::{
+    Account, Dialect, FORWARD, ForwardHead, ForwardStart, Forwarded, OTHER_FAMILY,
+};
 use agentos_sdk::{CallStream, Code, Context, Encoding, Error, Origin, Payload, Sink};
 use serde_json::{Map, Value, json};
 
@@ -11,6 +13,7 @@ use crate::{
     ask::Target,
     error::Failure,
     http::{Answer, stream_head},
+    keys::Pass,
     sse::{Patience, data, named},
 };
 
@@ -27,6 +30,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) dialect: Dialect,
     pub(crate) headers: &'a BTreeMap<String, String>,
     pub(crate) body: &'a Map<String, Value>,
+    pub(crate) pass: &'a Pass,
     pub(crate) timeout: Duration,
     pub(crate) patience: Patience,
 }
@@ -81,6 +85,10 @@ impl Forward<'_> {
         let head = ForwardHead {
             dialect: self.dialect,
             headers: PASSED_ON.iter().filter_map(wanted).collect(),
+            account: Account {
+                key: self.pass.key(),
+                ..Account::default()
+            },
             ..ForwardHead::default()
         };
         let call = self.context.bus().call(FORWARD).timeout(self.timeout);
@@ -98,7 +106,7 @@ impl Forward<'_> {
                 Encoding::Binary => body.extend_from_slice(&chunk.bytes),
             }
         }
-        call.finish().await?;
+        self.settle(&call.finish().await?);
         let body = serde_json::from_slice(&body).map_err(|error| {
             Error::worker(
                 Code::Unavailable,
@@ -141,9 +149,17 @@ impl Forward<'_> {
                 let last = self.broken(&error.into());
                 sink.send_payload(Payload::binary(last)).await?;
             }
-            outcome => drop(outcome?),
+            outcome => self.settle(&outcome?),
         }
         Ok(())
+    }
+
+    /// Charges what was used, where the provider has told.
+    fn settle(&self, end: &Payload) {
+        let told = end.decode::<Forwarded>().ok().and_then(|end| end.usage);
+        if let (Some(usage), Some(charge)) = (told, &self.pass.charge) {
+            charge.used(usage);
+        }
     }
 
     fn ping(&self) -> String {

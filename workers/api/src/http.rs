@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub(crate) path_params: BTreeMap<String, String>,
     pub(crate) query_params: BTreeMap<String, String>,
     pub(crate) headers: BTreeMap<String, String>,
+    /// False where another key than the engine's token was shown, which is ours to judge.
+    pub(crate) authenticated: Option<bool>,
     /// Parsed JSON; null when there was none, or when its type was not said to be JSON.
     pub(crate) body: Value,
 }
@@ -23,12 +25,6 @@ impl Request {
     /// A parameter of the path, decoded.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.path_params.get(name).map_or("", String::as_str)
-    }
-
-    /// Whose things these are: what one owner keeps, no other sees.
-    #[expect(clippy::unused_self, reason = "the key of a request will say")]
-    pub(crate) fn owner(&self) -> String {
-        String::new()
     }
 
     /// Headers, and the body as an object.

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 mod forward;
 mod http;
+mod keys;
 mod messages;
 mod models;
 mod relay;
@@ -24,13 +25,16 @@ mod sse;
 
 use std::sync::Arc;
 
+use agentos_contract::keys::{CREATE_KEY, KEYS, KeyRef, NewKey, REVOKE_KEY, Scope};
 use agentos_sdk::{Context, Registrar, Sink, Worker};
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
     error::Failure,
     http::{Answer, Request},
+    keys::Meters,
     responses::Background,
 };
 
@@ -40,6 +44,7 @@ pub use config::Config;
 pub struct Api {
     config: Config,
     background: Background,
+    meters: Meters,
 }
 
 impl Api {
@@ -47,6 +52,7 @@ impl Api {
         Arc::new(Api {
             config,
             background: Background::default(),
+            meters: Meters::default(),
         })
     }
 }
@@ -82,6 +88,13 @@ struct Offer<'a> {
     about: &'a str,
 }
 
+impl Offer<'_> {
+    /// Its route: keys other than the engine's token are ours to judge.
+    fn binding(&self) -> Value {
+        json!({ "http_method": self.method, "api_path": self.path, "auth": "key" })
+    }
+}
+
 const fn offer<'a>(id: &'a str, method: &'a str, path: &'a str, about: &'a str) -> Offer<'a> {
     Offer {
         id,
@@ -104,7 +117,27 @@ where
     registrar
         .function(offer.id, handler)
         .describe(offer.about)
-        .http(offer.method, offer.path);
+        .trigger("http", offer.binding());
+}
+
+/// As [`route`], for those who may manage agents.
+fn managed<F, Fut>(registrar: &mut Registrar, offer: Offer<'_>, answer: F)
+where
+    F: Fn(Context, Request) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Answer, Failure>> + Send + 'static,
+{
+    route(
+        registrar,
+        offer,
+        openai,
+        move |context: Context, request| {
+            let answer = answer.clone();
+            async move {
+                keys::who(context.bus(), &request, Scope::Agents).await?;
+                answer(context, request).await
+            }
+        },
+    );
 }
 
 /// Offers a function that answers one route as a whole or as a stream.
@@ -124,7 +157,7 @@ where
     registrar
         .streaming(offer.id, handler)
         .describe(offer.about)
-        .http(offer.method, offer.path);
+        .trigger("http", offer.binding());
 }
 
 impl Worker for Api {
@@ -134,6 +167,7 @@ impl Worker for Api {
         register_models(registrar);
         register_agents(registrar);
         register_runs(registrar);
+        register_keys(registrar);
     }
 }
 
@@ -178,9 +212,7 @@ impl Api {
             "/v1/messages/count_tokens",
             about,
         );
-        route(registrar, count, messages::failed, |_, request| {
-            std::future::ready(messages::count_tokens(request))
-        });
+        route(registrar, count, messages::failed, messages::count_tokens);
         let about = "OpenAI's embeddings.";
         let embeddings = offer("api::embeddings", "POST", "/v1/embeddings", about);
         let api = Arc::clone(self);
@@ -239,7 +271,7 @@ fn register_models(registrar: &mut Registrar) {
         "/v1/models",
         "Lists agents and models.",
     );
-    route(registrar, list, openai, |context, _| models::list(context));
+    route(registrar, list, openai, models::list);
     let one = offer("api::model", "GET", "/v1/models/*id", "One agent or model.");
     route(registrar, one, openai, models::get);
 }
@@ -251,31 +283,51 @@ fn register_agents(registrar: &mut Registrar) {
         "/v1/agents",
         "Creates an agent.",
     );
-    route(registrar, create, openai, agents::create);
+    managed(registrar, create, agents::create);
     let list = offer("api::agents", "GET", "/v1/agents", "Lists agents.");
-    route(registrar, list, openai, |context, _| agents::list(context));
+    managed(registrar, list, |context, _| agents::list(context));
     let one = offer("api::agent", "GET", "/v1/agents/:id", "One agent.");
-    route(registrar, one, openai, agents::get);
+    managed(registrar, one, agents::get);
     let delete = offer(
         "api::delete_agent",
         "DELETE",
         "/v1/agents/:id",
         "Removes an agent.",
     );
-    route(registrar, delete, openai, agents::delete);
+    managed(registrar, delete, agents::delete);
 }
 
 fn register_runs(registrar: &mut Registrar) {
     let list = offer("api::runs", "GET", "/v1/runs", "Lists runs of agents.");
-    route(registrar, list, openai, runs::list);
+    managed(registrar, list, runs::list);
     let one = offer("api::run", "GET", "/v1/runs/:id", "One run.");
-    route(registrar, one, openai, runs::get);
+    managed(registrar, one, runs::get);
     let stop = offer("api::stop_run", "POST", "/v1/runs/:id/stop", "Ends a run.");
-    route(registrar, stop, openai, runs::stop);
+    managed(registrar, stop, runs::stop);
     let about = "Lists tool calls that wait for a person's word.";
     let approvals = offer("api::approvals", "GET", "/v1/approvals", about);
-    route(registrar, approvals, openai, runs::approvals);
+    managed(registrar, approvals, runs::approvals);
     let about = "Says yes or no to a tool call.";
     let decide = offer("api::decide", "POST", "/v1/approvals/:id", about);
-    route(registrar, decide, openai, runs::decide);
+    managed(registrar, decide, runs::decide);
+}
+
+/// On the bus only: who makes keys has the engine's token.
+fn register_keys(registrar: &mut Registrar) {
+    registrar
+        .function(CREATE_KEY, |context, request: NewKey| async move {
+            keys::create(context.bus(), request).await
+        })
+        .describe("Make an API key; its secret is told this once.");
+    registrar
+        .function(KEYS, |context, _: Option<Value>| async move {
+            keys::list(context.bus()).await
+        })
+        .describe("List API keys, without their secrets.")
+        .idempotent();
+    registrar
+        .function(REVOKE_KEY, |context, request: KeyRef| async move {
+            keys::revoke(context.bus(), &request).await
+        })
+        .describe("Take an API key back.");
 }

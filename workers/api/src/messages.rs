@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentos_contract::llm::Dialect;
+use agentos_contract::{keys::Scope, llm::Dialect};
 use agentos_sdk::{Context, Sink};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -14,6 +14,7 @@ use crate::{
     error::Failure,
     forward::Sent,
     http::{Answer, Request},
+    keys,
     relay::Relay,
 };
 use shape::{Blocks, Head};
@@ -33,10 +34,12 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
+        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
         let (headers, body) = request.parts()?;
+        let pass = self.admit(context.bus(), who, &body).await?;
         let target = ask::target(&context, body.get("model")).await?;
         let mut sink = sink.lock().await;
-        let forward = self.forward(&context, Dialect::AnthropicMessages, &headers, &body);
+        let forward = self.forward(&context, Dialect::AnthropicMessages, &headers, &body, &pass);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
@@ -45,7 +48,7 @@ impl Api {
             id: new_id("msg_"),
             model: request.ask.model.clone(),
         };
-        let ask = Ask::of(target, vec![request.ask], None)?;
+        let ask = Ask::of(target, vec![request.ask], None, &pass)?;
         if !request.stream {
             let replies = ask.whole(context.bus(), self.answer_timeout()).await?;
             let message = replies.into_iter().next().map(|reply| head.whole(&reply));
@@ -62,7 +65,8 @@ impl Api {
 }
 
 /// Estimates what a request would cost: about four bytes of it are a token.
-pub(crate) fn count_tokens(request: Request) -> Result<Answer, Failure> {
+pub(crate) async fn count_tokens(context: Context, request: Request) -> Result<Answer, Failure> {
+    keys::who(context.bus(), &request, Scope::Chat).await?;
     let request = request::read(request.object()?, false)?;
     let text = |value: Value| value.to_string().len();
     let bytes: usize = text(json!(request.ask.messages)) + text(json!(request.ask.tools));

@@ -2,6 +2,7 @@
 
 use agentos_contract::{
     agent::{self, Agent},
+    keys::Scope,
     llm::{self, Models},
 };
 use agentos_sdk::{Context, Error};
@@ -10,17 +11,25 @@ use serde_json::{Value, json};
 use crate::{
     error::Failure,
     http::{Answer, Request},
+    keys,
 };
 
-pub(crate) async fn list(context: Context) -> Result<Answer, Failure> {
-    Ok(Answer::ok(
-        json!({ "object": "list", "data": all(&context).await? }),
-    ))
+pub(crate) async fn list(context: Context, request: Request) -> Result<Answer, Failure> {
+    let models = of(&context, &request).await?;
+    Ok(Answer::ok(json!({ "object": "list", "data": models })))
+}
+
+/// Those that the sender of the request may ask.
+async fn of(context: &Context, request: &Request) -> Result<Vec<Value>, Failure> {
+    let who = keys::who(context.bus(), request, Scope::Chat).await?;
+    let mut models = all(context).await?;
+    models.retain(|model| model["id"].as_str().is_some_and(|id| who.may_ask(id)));
+    Ok(models)
 }
 
 pub(crate) async fn get(context: Context, request: Request) -> Result<Answer, Failure> {
     let wanted = request.param("id");
-    let found = all(&context)
+    let found = of(&context, &request)
         .await?
         .into_iter()
         .find(|model| model["id"] == wanted || model["model"] == wanted);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How answers are told. Each text is one whole server-sent event.
-pub(crate) trait Dialect: Send {
+pub(crate) trait Wording: Send {
     /// What comes before the first word.
     fn begin(&mut self) -> Vec<String>;
 
@@ -35,20 +35,20 @@ pub(crate) trait Dialect: Send {
 pub(crate) struct Relay<'a, D> {
     events: Events<'a>,
     patience: Patience,
-    pub(crate) dialect: D,
+    pub(crate) wording: D,
 }
 
-impl<'a, D: Dialect> Relay<'a, D> {
+impl<'a, D: Wording> Relay<'a, D> {
     pub(crate) fn new(
         sink: &'a mut Sink,
         request_id: &'a str,
         patience: Patience,
-        dialect: D,
+        wording: D,
     ) -> Self {
         Relay {
             events: Events::new(sink, request_id),
             patience,
-            dialect,
+            wording,
         }
     }
 
@@ -61,7 +61,7 @@ impl<'a, D: Dialect> Relay<'a, D> {
             Ok(()) => Ok(true),
             Err(error) if error.code == Code::Cancelled || !self.events.begun => Err(error.into()),
             Err(error) => {
-                let last = self.dialect.fail(&error.into());
+                let last = self.wording.fail(&error.into());
                 self.send(last).await?;
                 Ok(false)
             }
@@ -70,7 +70,7 @@ impl<'a, D: Dialect> Relay<'a, D> {
 
     /// Tells that it is over.
     pub(crate) async fn close(&mut self) -> Result<(), Error> {
-        let last = self.dialect.close();
+        let last = self.wording.close();
         self.send(last).await
     }
 
@@ -78,7 +78,7 @@ impl<'a, D: Dialect> Relay<'a, D> {
         loop {
             let patience = self.patience.now(self.events.begun);
             let Ok(heard) = tokio::time::timeout(patience, choir.next()).await else {
-                let ping = self.dialect.ping();
+                let ping = self.wording.ping();
                 self.send(vec![ping]).await?;
                 continue;
             };
@@ -86,8 +86,8 @@ impl<'a, D: Dialect> Relay<'a, D> {
                 return Ok(());
             };
             let events = match heard? {
-                Heard::Said(said) => self.dialect.said(choice, said),
-                Heard::Reply(reply) => self.dialect.reply(choice, *reply),
+                Heard::Said(said) => self.wording.said(choice, said),
+                Heard::Reply(reply) => self.wording.reply(choice, *reply),
             };
             self.send(events).await?;
         }
@@ -98,7 +98,7 @@ impl<'a, D: Dialect> Relay<'a, D> {
             return Ok(());
         }
         if !self.events.begun {
-            for first in self.dialect.begin() {
+            for first in self.wording.begin() {
                 self.events.write(first).await?;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentos_contract::keys::Scope;
 use agentos_sdk::{Bus, Context, Sink};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -12,6 +13,7 @@ use crate::{
     chat::{new_id, now_s},
     error::Failure,
     http::{Answer, Request},
+    keys,
     relay::Relay,
 };
 use request::Wanted;
@@ -40,9 +42,12 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let owner = request.owner();
-        let mut wanted = request::read(request.object()?)?;
         let bus = context.bus();
+        let who = keys::who(bus, &request, Scope::Chat).await?;
+        let owner = who.id();
+        let body = request.object()?;
+        let pass = self.admit(bus, who, &body).await?;
+        let mut wanted = request::read(body)?;
         shelf::resolve(bus, &owner, &mut wanted.input).await?;
         let earlier = match &wanted.previous {
             Some(id) => earlier(bus, &owner, id).await?,
@@ -51,7 +56,7 @@ impl Api {
         let asked = wanted.ask(&earlier)?;
         let model = Value::String(asked.model.clone());
         let target = ask::target(&context, Some(&model)).await?;
-        let ask = Ask::of(target, vec![asked], None)?;
+        let ask = Ask::of(target, vec![asked], None, &pass)?;
         let draft = Draft {
             id: new_id("resp_"),
             created: now_s(),
@@ -83,7 +88,7 @@ impl Api {
         let steps = Steps::new(draft);
         let mut relay = Relay::new(&mut sink, &request_id, self.patience(), steps);
         let whole = relay.tell(choir).await?;
-        if let Some(response) = &relay.dialect.done {
+        if let Some(response) = &relay.wording.done {
             // Before its end is told, so that a next request finds it.
             keep(bus, store, kept, response).await?;
         }
@@ -133,6 +138,12 @@ impl Api {
     }
 }
 
+/// Whose responses a request is about.
+async fn owner(context: &Context, request: &Request) -> Result<String, Failure> {
+    let who = keys::who(context.bus(), request, Scope::Chat).await?;
+    Ok(who.id())
+}
+
 /// What the response `id` builds on and says.
 async fn earlier(bus: &Bus, owner: &str, id: &str) -> Result<Vec<Value>, Failure> {
     let kept = shelf::get(bus, owner, id).await?;
@@ -177,7 +188,12 @@ impl Api {
             let message = "a response is streamed when it is made; later it is fetched as a whole";
             return Err(Failure::invalid("stream", message));
         }
-        let kept = shelf::find(context.bus(), &request.owner(), request.param("id")).await?;
+        let kept = shelf::find(
+            context.bus(),
+            &owner(&context, &request).await?,
+            request.param("id"),
+        )
+        .await?;
         Ok(Answer::ok(settled(&self.background, kept).response))
     }
 
@@ -187,7 +203,7 @@ impl Api {
         request: Request,
     ) -> Result<Answer, Failure> {
         let id = request.param("id");
-        let kept = shelf::find(context.bus(), &request.owner(), id).await?;
+        let kept = shelf::find(context.bus(), &owner(&context, &request).await?, id).await?;
         self.background.stop(id).await;
         shelf::remove(context.bus(), &kept).await?;
         Ok(Answer::ok(
@@ -200,7 +216,7 @@ impl Api {
         context: Context,
         request: Request,
     ) -> Result<Answer, Failure> {
-        let (id, owner) = (request.param("id"), request.owner());
+        let (id, owner) = (request.param("id"), owner(&context, &request).await?);
         let kept = shelf::find(context.bus(), &owner, id).await?;
         if kept.response["background"] != true {
             return Err(Failure::bad_request(
@@ -215,7 +231,12 @@ impl Api {
 
 /// The items of a response's own input, by pages.
 pub(crate) async fn input_items(context: Context, request: Request) -> Result<Answer, Failure> {
-    let kept = shelf::find(context.bus(), &request.owner(), request.param("id")).await?;
+    let kept = shelf::find(
+        context.bus(),
+        &owner(&context, &request).await?,
+        request.param("id"),
+    )
+    .await?;
     let query = |name: &str| request.query_params.get(name).map(String::as_str);
     let mut items: Vec<Value> = kept.input.into_iter().enumerate().map(identified).collect();
     if query("order") != Some("asc") {

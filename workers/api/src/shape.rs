@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     ask::{Reply, Said},
     error::Failure,
-    relay::Dialect,
+    relay::Wording,
     sse::data,
 };
 
@@ -169,7 +169,7 @@ impl Chunks {
     }
 }
 
-impl Dialect for Chunks {
+impl Wording for Chunks {
     fn begin(&mut self) -> Vec<String> {
         Vec::new()
     }

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod chat;
 pub mod embedding;
+pub mod keys;
 pub mod llm;
 pub mod memory;
 pub mod state;

@@ -29,6 +29,9 @@ pub(super) struct Told<'a> {
     body: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_body: Option<String>,
+    /// On routes that take other keys too: whether the listener's token was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authenticated: Option<bool>,
     trigger: Trigger<'a>,
 }
 
@@ -50,13 +53,15 @@ struct Whole<'a> {
 
 impl<'a> Told<'a> {
     /// `bytes` is the body as it came, where it was read; `body` what it says, where it is JSON.
-    /// `has_token`: the listener's token is in the headers.
+    /// `has_token`: the listener wants its token in the headers; `is_trusted`: it is, or none is
+    /// wanted.
     pub(super) fn new(
         parts: &'a Parts,
         matched: &'a Matched,
         bytes: Option<&Bytes>,
         body: Option<&'a RawValue>,
         has_token: bool,
+        is_trusted: bool,
     ) -> Self {
         let route = &matched.route;
         let raw_body = bytes.filter(|_| route.raw_body);
@@ -65,9 +70,13 @@ impl<'a> Told<'a> {
             path: &route.path,
             path_params: &matched.params,
             query_params: query(parts.uri.query().unwrap_or_default()),
-            headers: headers(&parts.headers, has_token && route.auth == Auth::Token),
+            headers: headers(
+                &parts.headers,
+                has_token && is_trusted && route.auth != Auth::None,
+            ),
             body,
             raw_body: raw_body.map(|bytes| STANDARD.encode(bytes)),
+            authenticated: (route.auth == Auth::Key).then_some(is_trusted),
             trigger: Trigger {
                 r#type: "http",
                 path: &route.path,

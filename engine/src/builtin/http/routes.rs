@@ -47,6 +47,8 @@ pub(super) enum InvalidJson {
 pub(super) enum Auth {
     #[default]
     Token,
+    /// Whoever shows the token or some other key, which the function judges.
+    Key,
     None,
 }
 

@@ -105,8 +105,10 @@ impl Shared {
                 return Ok(no_route(&parts, &found));
             }
         };
-        if matched.route.auth == Auth::Token {
-            self.door.check_token(&parts.headers)?;
+        match matched.route.auth {
+            Auth::Token => self.door.check_token(&parts.headers)?,
+            Auth::Key => self.door.check_key(&parts.headers)?,
+            Auth::None => {}
         }
         let stage = Stage::default();
         let deadline = Instant::now() + self.config.timeout();
@@ -171,6 +173,7 @@ impl Shared {
             bytes.as_ref(),
             json,
             self.door.wants_token(),
+            self.door.check_token(&parts.headers).is_ok(),
         );
         stage.is(Stage::MIDDLEWARE);
         if let Some(response) = self.ask_middleware(&bus, matched, &told, deadline).await? {

@@ -1,6 +1,6 @@
 //! What agents and models say, as one kind of event, whoever speaks.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use agentos_contract::{
     agent::{self, ChatReply},
@@ -14,7 +14,10 @@ use futures_util::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::shape::{agent_finish, aside, finish};
+use crate::{
+    keys::Charge,
+    shape::{agent_finish, aside, finish},
+};
 
 /// A step of an answer.
 #[derive(Clone, PartialEq, Debug)]
@@ -209,10 +212,13 @@ pub(crate) fn all_at_once(completion: &Completion) -> Vec<Said> {
 }
 
 /// Several answers at a time, each under its number.
-pub(crate) struct Choir(SelectAll<BoxStream<'static, (usize, Result<Heard, Error>)>>);
+pub(crate) struct Choir {
+    voices: SelectAll<BoxStream<'static, (usize, Result<Heard, Error>)>>,
+    charge: Option<Arc<Charge>>,
+}
 
 impl Choir {
-    pub(super) fn of(voices: Vec<Voice>) -> Self {
+    pub(super) fn of(voices: Vec<Voice>, charge: Option<Arc<Charge>>) -> Self {
         let numbered = voices.into_iter().enumerate().map(|(number, voice)| {
             stream::unfold(voice, move |mut voice| async move {
                 let heard = voice.next().await?;
@@ -220,11 +226,18 @@ impl Choir {
             })
             .boxed()
         });
-        Choir(stream::select_all(numbered))
+        Choir {
+            voices: stream::select_all(numbered),
+            charge,
+        }
     }
 
     /// What is heard next; `None` when all have ended. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Option<(usize, Result<Heard, Error>)> {
-        self.0.next().await
+        let heard = self.voices.next().await;
+        if let (Some((_, Ok(Heard::Reply(reply)))), Some(charge)) = (&heard, &self.charge) {
+            charge.used(reply.completion.usage);
+        }
+        heard
     }
 }

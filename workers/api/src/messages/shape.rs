@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     ask::{Reply, Said},
     error::Failure,
-    relay::Dialect,
+    relay::Wording,
     sse::named,
 };
 
@@ -157,7 +157,7 @@ fn delta(index: usize, delta: &Value) -> String {
     named(&json!({ "type": "content_block_delta", "index": index, "delta": delta }))
 }
 
-impl Dialect for Blocks {
+impl Wording for Blocks {
     fn begin(&mut self) -> Vec<String> {
         let message = self.head.message(Vec::new(), None, Usage::default());
         vec![named(

@@ -9,7 +9,7 @@ use crate::{
     ask::{Reply, Said},
     chat::new_id,
     error::Failure,
-    relay::Dialect,
+    relay::Wording,
     sse::named,
 };
 
@@ -186,7 +186,7 @@ fn part(item: &Item, what: &str, text: &str) -> Option<(String, Value)> {
     Some((format!("response.{kind}.{what}"), fields))
 }
 
-impl Dialect for Steps {
+impl Wording for Steps {
     fn begin(&mut self) -> Vec<String> {
         let response = self.draft.under_way("in_progress");
         let event = |(number, kind): (usize, &&str)| {

@@ -12,8 +12,8 @@ fn machine(order: Order, concurrency: usize) -> Machine {
 fn grouped(order: Order, group_concurrency: Option<usize>, concurrency: usize) -> Machine {
     let rules = Rules {
         order,
-        group_concurrency,
         concurrency,
+        group_concurrency,
         ..Rules::of_queue(&QueueConfig::default())
     };
     Machine::new(rules, 1000, true)
