@@ -8,6 +8,8 @@ use serde_json::Value;
 pub const SET: &str = "state::set";
 /// Reads a value: [`Key`] to the value, `null` when there is none.
 pub const GET: &str = "state::get";
+/// Changes a value in place, in one step with all others who do: scope, key and `ops`.
+pub const UPDATE: &str = "state::update";
 /// Removes a value: [`Key`] to what was there.
 pub const DELETE: &str = "state::delete";
 /// Pages through keys and values in order of keys: [`ListEntries`] to [`Entries`].

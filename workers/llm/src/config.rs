@@ -4,28 +4,89 @@
 //! and nothing is checked before [`crate::Llm::new`].
 
 mod checked;
+mod fill;
+mod secret;
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-pub use self::checked::Error;
-pub(crate) use self::checked::{endpoint, header};
-
-/// Model asked for when `OPENAI_API_KEY` is all that is set.
-const OPENAI_MODEL: &str = "gpt-5-mini";
-/// Model asked for when `ANTHROPIC_API_KEY` is all that is set.
-const ANTHROPIC_MODEL: &str = "claude-sonnet-4-5";
+pub(crate) use self::checked::{base_uri, header};
+pub use self::{checked::Error, secret::Secret};
+use crate::table::{Auth, Entry, ModelEntry, Table};
 
 /// The section `llm` of the settings file.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `provider/model` for requests that name none; else the first model of the first provider.
+    /// `provider/model`, an alias or `auto` for requests that name none; else the first model of
+    /// the first provider.
     pub default_model: Option<String>,
-    /// Empty: `openai` and `anthropic` where their keys are in the environment, else `offline`.
+    /// Empty: those whose key is in the environment, else `offline`.
     pub providers: Vec<Provider>,
+    /// Other names for models: a name to `provider/model`.
+    pub aliases: BTreeMap<String, String>,
+    /// Models asked in order when any other does not begin to answer.
+    pub fallbacks: Vec<String>,
+    /// Entries in front of the embedded tables.
+    pub catalogue: Catalogue,
+    /// YAML files of the same shape as the embedded tables, relative to the settings file.
+    pub providers_file: Option<PathBuf>,
+    pub models_file: Option<PathBuf>,
+    /// What `auto` looks for.
+    pub auto: Auto,
+    /// Answers kept for requests that are exactly the same. Absent: none.
+    pub cache: Option<Cache>,
+    /// Look for model servers on this machine when starting.
+    pub discover: bool,
+}
+
+/// Additions to the tables.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalogue {
+    pub providers: BTreeMap<String, Entry>,
+    pub models: Vec<ModelEntry>,
+}
+
+/// How `auto` chooses among the models that can do what is asked.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auto {
+    pub prefer: Prefer,
+    /// Models for simple requests, in order, instead of those the catalogue calls so.
+    pub simple: Vec<String>,
+    pub medium: Vec<String>,
+    pub complex: Vec<String>,
+}
+
+/// What counts among models that will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefer {
+    #[default]
+    Cost,
+    Latency,
+}
+
+/// Bounds of the cache of answers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    pub ttl_ms: u64,
+    pub bytes_max: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        // Ten minutes; some ten thousand answers.
+        Cache {
+            ttl_ms: 600_000,
+            bytes_max: 32 << 20,
+        }
+    }
 }
 
 /// One provider.
@@ -34,18 +95,43 @@ pub struct Config {
 pub struct Provider {
     /// What `provider/model` begins with.
     pub name: String,
-    pub family: Family,
-    /// `openai`: what `/chat/completions` is appended to; `anthropic`: what `/v1/messages` is.
+    /// Its entry in the table of providers; the one of its name when absent.
+    #[serde(default)]
+    pub provider: Option<String>,
+    /// The table's when absent.
+    #[serde(default)]
+    pub family: Option<Family>,
+    /// What the family's paths are appended to.
     #[serde(default)]
     pub base_url: Option<String>,
+    /// What stands for `{name}` in the table's base URL: `region`, `account`, …
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
     #[serde(default)]
     pub api_key: Option<Secret>,
     /// The environment variable that holds the key.
     #[serde(default)]
     pub api_key_env: Option<String>,
+    /// Several keys to share the work.
+    #[serde(default)]
+    pub api_keys: Vec<Key>,
+    #[serde(default)]
+    pub balance: Balance,
+    /// How the key is sent; the table's way when absent.
+    #[serde(default)]
+    pub auth: Option<Auth>,
+    /// `bedrock`: credentials to sign with. Default: `AWS_ACCESS_KEY_ID` and its companions.
+    #[serde(default)]
+    pub aws: Option<Aws>,
     /// Models that may be asked without the `provider/` in front. Others may be asked with it.
     #[serde(default)]
     pub models: Vec<String>,
+    /// Sent with every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Put into every body, where the request does not say otherwise.
+    #[serde(default)]
+    pub options: Map<String, Value>,
     /// `scripted`: the file of turns.
     #[serde(default)]
     pub script: Option<PathBuf>,
@@ -61,6 +147,55 @@ pub struct Provider {
     /// Longest silence in the middle of an answer.
     #[serde(default = "idle_timeout_ms")]
     pub idle_timeout_ms: u64,
+    /// How often a request is sent again, before its answer begins.
+    #[serde(default)]
+    pub retries_max: Option<u32>,
+    /// The wait before the first repetition; it doubles.
+    #[serde(default = "retry_wait_ms")]
+    pub retry_wait_ms: u64,
+    /// The longest wait that the provider may ask for; longer, and another is asked.
+    #[serde(default = "retry_after_max_ms")]
+    pub retry_after_max_ms: u64,
+    /// Failures in a row until the provider is left alone.
+    #[serde(default = "breaker_failures")]
+    pub breaker_failures: u32,
+    /// For how long.
+    #[serde(default = "breaker_open_ms")]
+    pub breaker_open_ms: u64,
+}
+
+/// One of several keys.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    #[serde(default)]
+    pub api_key_env: Option<String>,
+    /// Its share of the requests.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+/// How several keys share the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// By their weights.
+    #[default]
+    Weighted,
+    /// To the one that answers soonest, counting what it has in hand.
+    LeastLatency,
+}
+
+/// What AWS requests are signed with.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    #[serde(default)]
+    pub session_token: Option<Secret>,
 }
 
 impl Provider {
@@ -68,16 +203,29 @@ impl Provider {
     pub fn new(name: impl Into<String>, family: Family) -> Self {
         Provider {
             name: name.into(),
-            family,
+            provider: None,
+            family: Some(family),
             base_url: None,
+            params: BTreeMap::new(),
             api_key: None,
             api_key_env: None,
+            api_keys: Vec::new(),
+            balance: Balance::default(),
+            auth: None,
+            aws: None,
             models: Vec::new(),
+            headers: BTreeMap::new(),
+            options: Map::new(),
             script: None,
             record: None,
             connect_timeout_ms: connect_timeout_ms(),
             first_byte_timeout_ms: first_byte_timeout_ms(),
             idle_timeout_ms: idle_timeout_ms(),
+            retries_max: None,
+            retry_wait_ms: retry_wait_ms(),
+            retry_after_max_ms: retry_after_max_ms(),
+            breaker_failures: breaker_failures(),
+            breaker_open_ms: breaker_open_ms(),
         }
     }
 }
@@ -97,14 +245,47 @@ fn idle_timeout_ms() -> u64 {
     120_000
 }
 
+/// What the providers' own clients wait first.
+fn retry_wait_ms() -> u64 {
+    500
+}
+
+/// Half of the default deadline of a call would be gone.
+fn retry_after_max_ms() -> u64 {
+    15_000
+}
+
+fn breaker_failures() -> u32 {
+    5
+}
+
+fn breaker_open_ms() -> u64 {
+    30_000
+}
+
+fn one() -> u32 {
+    1
+}
+
 /// How a provider talks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// OpenAI's chat completions, which most providers and local servers speak.
+    #[default]
     OpenAi,
+    /// OpenAI's responses.
+    Responses,
     /// Anthropic's messages.
     Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
+    /// AWS Bedrock's Converse.
+    Bedrock,
+    /// Ollama's own.
+    Ollama,
+    /// Cohere's chat, version 2.
+    Cohere,
     /// Replays a file; see docs/scripted-models.md.
     Scripted,
     /// No model: runs the function calls that a user writes.
@@ -115,117 +296,79 @@ impl Family {
     pub fn as_str(self) -> &'static str {
         match self {
             Family::OpenAi => "openai",
+            Family::Responses => "responses",
             Family::Anthropic => "anthropic",
+            Family::Gemini => "gemini",
+            Family::Bedrock => "bedrock",
+            Family::Ollama => "ollama",
+            Family::Cohere => "cohere",
             Family::Scripted => "scripted",
             Family::Offline => "offline",
         }
     }
 
-    /// Where the family's own host is; `None` for families without one.
-    pub(crate) fn base_url(self) -> Option<&'static str> {
+    /// The entry of the table that a provider of this family has when its name is in no table.
+    fn entry(self) -> &'static str {
         match self {
-            Family::OpenAi => Some("https://api.openai.com/v1"),
-            Family::Anthropic => Some("https://api.anthropic.com"),
-            Family::Scripted | Family::Offline => None,
+            Family::Responses => "openai-responses",
+            other => other.as_str(),
         }
     }
 
-    /// The variable that holds the family's key, and the one that moves its base URL.
-    pub(crate) fn variables(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Family::OpenAi => Some(("OPENAI_API_KEY", "OPENAI_BASE_URL")),
-            Family::Anthropic => Some(("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")),
-            Family::Scripted | Family::Offline => None,
-        }
-    }
-}
-
-/// A key. Shows and writes itself as `***`, so that no log, error or dump can hold it.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The key itself: for the request's header and nothing else.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
+    /// Whether it is somewhere else, and asked over HTTP.
+    pub(crate) fn is_hosted(self) -> bool {
+        !matches!(self, Family::Scripted | Family::Offline)
     }
 }
 
 impl Config {
     /// What the environment alone says.
-    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Self {
+    ///
+    /// # Errors
+    /// None without files; see [`Config::with_env`].
+    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         Config::default().with_env(env)
     }
 
-    /// Fills in what was left to the environment: providers if none are listed, then keys and base
-    /// URLs. What is written wins over what the environment says.
-    pub fn with_env(mut self, env: impl Fn(&str) -> Option<String>) -> Self {
+    /// Fills in what was left to the tables and the environment: providers if none are listed,
+    /// then families, base URLs and keys. What is written wins over what the environment says.
+    ///
+    /// # Errors
+    /// When a file of the tables cannot be read.
+    pub fn with_env(mut self, env: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+        let table = self.table()?;
         if self.providers.is_empty() {
-            self.providers = found(&env);
+            self.providers = fill::found(&table, &env);
         }
         for provider in &mut self.providers {
-            fill(provider, &env);
+            fill::fill(provider, &table, &env);
         }
-        self
+        Ok(self)
+    }
+
+    /// The embedded tables with the additions of the settings.
+    pub(crate) fn table(&self) -> Result<Table, Error> {
+        let mut table = Table::embedded().clone();
+        let providers = read_file(self.providers_file.as_ref())?.unwrap_or_default();
+        let models = read_file(self.models_file.as_ref())?.unwrap_or_default();
+        table.add(providers, models);
+        let Catalogue { providers, models } = self.catalogue.clone();
+        table.add(providers, models);
+        Ok(table)
     }
 }
 
-/// The providers whose variables are set. A base URL alone is enough: local servers need no key.
-fn found(env: &impl Fn(&str) -> Option<String>) -> Vec<Provider> {
-    let candidates = [
-        (Family::OpenAi, OPENAI_MODEL),
-        (Family::Anthropic, ANTHROPIC_MODEL),
-    ];
-    let set = |family: Family| {
-        family
-            .variables()
-            .is_some_and(|(key, base)| env(key).or_else(|| env(base)).is_some())
+fn read_file<T: serde::de::DeserializeOwned>(file: Option<&PathBuf>) -> Result<Option<T>, Error> {
+    let Some(file) = file else { return Ok(None) };
+    let fault = |message: String| Error::Table {
+        file: file.clone(),
+        message,
     };
-    let mut providers: Vec<Provider> = candidates
-        .into_iter()
-        .filter(|(family, _)| set(*family))
-        .map(|(family, model)| Provider {
-            models: vec![model.to_owned()],
-            ..Provider::new(family.as_str(), family)
-        })
-        .collect();
-    if providers.is_empty() {
-        providers.push(Provider::new("offline", Family::Offline));
-    }
-    providers
-}
-
-fn fill(provider: &mut Provider, env: &impl Fn(&str) -> Option<String>) {
-    let Some((key, base)) = provider.family.variables() else {
-        return;
-    };
-    // The family's own variables belong to its own host: a key must not go to another one.
-    let own_host = provider.base_url.is_none();
-    if own_host {
-        provider.base_url = env(base);
-    }
-    let variable = provider.api_key_env.as_deref().or(own_host.then_some(key));
-    if provider.api_key.is_none() {
-        provider.api_key = variable.and_then(env).map(Secret);
-    }
+    let text = std::fs::read_to_string(file).map_err(|error| fault(error.to_string()))?;
+    serde_saphyr::from_str(&text)
+        .map(Some)
+        .map_err(|error| fault(error.to_string()))
 }
 
 #[cfg(test)]

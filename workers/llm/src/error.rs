@@ -3,6 +3,9 @@
 //! `details` always holds `provider`; `status`, `type`, `param`, `retry_after_ms`, `request_id` and
 //! `upstream_message` where the upstream gave them. No key is ever in an error.
 
+use std::sync::Arc;
+
+use agentos_contract::llm::CompleteRequest;
 use agentos_sdk::{Code, Error};
 use serde_json::{Map, Value, json};
 
@@ -11,11 +14,11 @@ use crate::config::Secret;
 /// Longest upstream message that is passed on, in characters: some send whole web pages.
 const MESSAGE_CHARS_MAX: usize = 2_000;
 
-/// Who is asked: the name for the errors, and the key that must not be in them.
+/// Who is asked: the name for the errors, and the keys that must not be in them.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     pub(crate) provider: String,
-    pub(crate) key: Option<Secret>,
+    pub(crate) secrets: Arc<[Secret]>,
 }
 
 /// What an upstream said about its failure, from the status line and the body.
@@ -33,6 +36,8 @@ pub(crate) struct Complaint {
 impl Complaint {
     /// Reads `{"error": {"message", "type", "code", "param"}}` and its many relatives.
     pub(crate) fn read(body: &Value) -> Self {
+        // Google wraps the errors of streams in a list.
+        let body = body.get(0).unwrap_or(body);
         let error = body.get("error").unwrap_or(body);
         let text = |key: &str| match error.get(key)? {
             Value::String(text) => Some(text.clone()),
@@ -53,9 +58,13 @@ impl Complaint {
         Complaint {
             status,
             message: message.unwrap_or_else(|| error.to_string()),
-            kind: text("type"),
+            // Google says `status` where others say `type`; AWS says `__type`.
+            kind: text("type")
+                .or_else(|| text("status"))
+                .or_else(|| text("__type")),
             code: code.filter(|_| status.is_none()),
             param: text("param"),
+            retry_after_ms: retry_delay(error),
             ..Complaint::default()
         }
     }
@@ -81,6 +90,16 @@ impl Complaint {
     }
 }
 
+/// Google's wait: `{"@type": "…RetryInfo", "retryDelay": "34s"}` among the details.
+fn retry_delay(error: &Value) -> Option<u64> {
+    let details = error.get("details")?.as_array()?;
+    let delay = details
+        .iter()
+        .find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    let seconds: f64 = delay.strip_suffix('s')?.parse().ok()?;
+    (seconds >= 0.0).then(|| (seconds * 1_000.0).ceil() as u64)
+}
+
 impl Upstream {
     /// An answer that says no, or an error event in the middle of an answer.
     pub(crate) fn refused(&self, complaint: &Complaint) -> Error {
@@ -103,10 +122,10 @@ impl Upstream {
     /// The provider refused our key. Its text is left out: some quote the key.
     fn unauthorised(&self, complaint: &Complaint) -> Error {
         let status = complaint.status.unwrap_or_default();
-        let remedy = if self.key.is_some() {
-            "check its API key"
-        } else {
+        let remedy = if self.secrets.is_empty() {
             "it has no API key"
+        } else {
+            "check its API key"
         };
         let message = format!(
             "{} refused the engine's credentials with {status}: {remedy}",
@@ -165,10 +184,12 @@ impl Upstream {
 
     /// Text of the upstream, cut to a sane length and without our key.
     fn presentable(&self, text: &str) -> String {
-        let text = match &self.key {
-            Some(key) if !key.expose().is_empty() => text.replace(key.expose(), "***"),
-            _ => text.to_owned(),
-        };
+        let mut text = text.to_owned();
+        for secret in self.secrets.iter().map(Secret::expose) {
+            if !secret.is_empty() {
+                text = text.replace(secret, "***");
+            }
+        }
         text.chars().take(MESSAGE_CHARS_MAX).collect()
     }
 }
@@ -178,10 +199,23 @@ fn classify(complaint: &Complaint) -> (Code, bool) {
     match complaint.name() {
         // The budget is used up: waiting does not help.
         Some("insufficient_quota") => return (Code::Overloaded, false),
-        Some("context_length_exceeded" | "invalid_request_error") if complaint.status.is_none() => {
+        Some(
+            "context_length_exceeded"
+            | "invalid_request_error"
+            | "validationException"
+            | "INVALID_ARGUMENT",
+        ) if complaint.status.is_none() => {
             return (Code::InvalidInput, false);
         }
-        Some("rate_limit_exceeded" | "rate_limit_error" | "overloaded_error") => {
+        Some(
+            "rate_limit_exceeded"
+            | "rate_limit_error"
+            | "overloaded_error"
+            | "RESOURCE_EXHAUSTED"
+            | "throttlingException"
+            | "ThrottlingException"
+            | "serviceUnavailableException",
+        ) => {
             return (Code::Overloaded, true);
         }
         _ => {}
@@ -199,6 +233,18 @@ fn classify(complaint: &Complaint) -> (Code, bool) {
 /// A request that this provider cannot be sent as it is.
 pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Error {
     Error::caller(Code::InvalidInput, message).details(json!({ "field": field }))
+}
+
+/// # Errors
+/// When several choices are asked for at once, of which only one would come back.
+pub(crate) fn one_choice(request: &CompleteRequest) -> Result<(), Error> {
+    match request.extra.get("n").and_then(Value::as_u64) {
+        None | Some(1) => Ok(()),
+        Some(_) => Err(invalid(
+            "extra.n",
+            "one completion is made at a time: leave `n` out and call several times",
+        )),
+    }
 }
 
 #[cfg(test)]

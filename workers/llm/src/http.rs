@@ -1,10 +1,13 @@
 //! HTTP to providers: one pooled client each, three separate deadlines, and no knowledge of what
 //! is said. Dropping an [`Answer`], or the future that waits for one, ends the connection.
 
+mod aws;
 mod connect;
+pub(crate) mod framing;
+mod lines;
 pub(crate) mod sse;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentos_sdk::Error;
 use bytes::{Bytes, BytesMut};
@@ -22,8 +25,9 @@ use tokio::time::timeout;
 
 use self::connect::Connector;
 use crate::{
-    config,
+    config::{self, Secret},
     error::{Complaint, Upstream},
+    keys::Lease,
 };
 
 /// Largest answer that is not streamed, in bytes.
@@ -40,7 +44,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(provider: &config::Provider) -> Self {
+    /// `secrets` are kept out of every error.
+    pub(crate) fn new(provider: &config::Provider, secrets: Arc<[Secret]>) -> Self {
         let connector = Connector::new(Duration::from_millis(provider.connect_timeout_ms));
         Client {
             pool: Pool::builder(TokioExecutor::new())
@@ -48,7 +53,7 @@ impl Client {
                 .build(connector),
             upstream: Upstream {
                 provider: provider.name.clone(),
-                key: provider.api_key.clone(),
+                secrets,
             },
             first_byte: Duration::from_millis(provider.first_byte_timeout_ms),
             idle: Duration::from_millis(provider.idle_timeout_ms),
@@ -61,14 +66,14 @@ impl Client {
     /// What the upstream refused, or why it could not be asked.
     pub(crate) async fn post(
         &self,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: Vec<u8>,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
     ) -> Result<Answer, Error> {
-        let mut request = Request::post(uri.clone())
+        let mut request = Request::post(uri)
             .body(Full::from(body))
             .expect("a checked URI makes a request");
-        request.headers_mut().clone_from(headers);
+        *request.headers_mut() = headers;
         request
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -85,6 +90,7 @@ impl Client {
             response,
             idle: self.idle,
             upstream: self.upstream.clone(),
+            lease: None,
         };
         if answer.response.status().is_success() {
             Ok(answer)
@@ -140,14 +146,21 @@ pub(crate) struct Answer {
     response: Response<Incoming>,
     idle: Duration,
     pub(crate) upstream: Upstream,
+    /// The key that is busy until the answer is over.
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Answer {
-    pub(crate) fn is_event_stream(&self) -> bool {
-        let kind = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
-        kind.trim_start()
-            .to_ascii_lowercase()
-            .starts_with("text/event-stream")
+    pub(crate) fn content_type(&self) -> &str {
+        self.header(CONTENT_TYPE.as_str()).unwrap_or_default()
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -223,11 +236,17 @@ impl Answer {
                 break;
             }
         }
-        let mut complaint = Complaint::read_body(self.response.status().as_u16(), &body);
-        complaint.retry_after_ms = self.retry_after_ms();
+        let mut complaint = Complaint::read_body(self.status(), &body);
+        complaint.retry_after_ms = self.retry_after_ms().or(complaint.retry_after_ms);
+        // AWS names the error in a header: `ThrottlingException:http://…`.
+        complaint.code = complaint.code.or_else(|| {
+            let named = self.header("x-amzn-errortype")?;
+            named.split(':').next().map(str::to_owned)
+        });
         complaint.request_id = self
             .header("x-request-id")
             .or_else(|| self.header("request-id"))
+            .or_else(|| self.header("x-amzn-requestid"))
             .map(str::to_owned);
         if complaint.message.is_empty() {
             complaint.message = self

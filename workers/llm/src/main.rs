@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
         Ok(text) => serde_saphyr::from_str(&text).context("AGENTOS_WORKER_CONFIG")?,
         Err(_) => Config::default(),
     };
-    let llm = Llm::new(config.with_env(|name| env::var(name).ok()))?;
+    let llm = Llm::new(config.with_env(|name| env::var(name).ok())?)?;
     agentos_sdk::run(llm, Options::new("llm")).await?;
     Ok(())
 }

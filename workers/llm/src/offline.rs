@@ -37,13 +37,13 @@ pub(crate) struct Offline {
 
 #[async_trait]
 impl Provider for Offline {
-    async fn start(&self, ask: Ask) -> Result<EventStream, Error> {
+    async fn start(&self, ask: Ask<'_>) -> Result<EventStream, Error> {
         let start = Event::Start {
-            model: ask.model,
+            model: ask.model.to_owned(),
             provider: self.name.clone(),
         };
         let events = std::iter::once(start)
-            .chain(answer(&ask.request))
+            .chain(answer(ask.request))
             .map(Ok)
             .collect::<Vec<_>>();
         Ok(stream::iter(events).boxed())

@@ -8,7 +8,11 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     error::Complaint,
-    http::{Answer, sse},
+    http::{
+        Answer,
+        framing::{Broken, Framing},
+    },
+    keys::Lease,
     provider::EventStream,
 };
 
@@ -41,11 +45,16 @@ impl From<serde_json::Error> for Fault {
     }
 }
 
-/// Turns `answer` into events and waits for the first.
+/// Turns `answer` into events and waits for the first. The key is busy as long as it comes.
 ///
 /// # Errors
 /// When the answer begins with an error, or with nothing that can be used.
-pub(crate) async fn events(answer: Answer, codec: impl Codec) -> Result<EventStream, Error> {
+pub(crate) async fn events(
+    mut answer: Answer,
+    codec: Box<dyn Codec>,
+    lease: Lease,
+) -> Result<EventStream, Error> {
+    answer.lease = Some(lease);
     let mut reading = Reading::new(answer, codec);
     reading.fill().await?;
     let events = stream::unfold(Some(reading), |reading| async move {
@@ -61,20 +70,20 @@ pub(crate) async fn events(answer: Answer, codec: impl Codec) -> Result<EventStr
     Ok(events.boxed())
 }
 
-struct Reading<C> {
+struct Reading {
     answer: Answer,
-    parser: sse::Parser,
-    codec: C,
+    framing: Framing,
+    codec: Box<dyn Codec>,
     /// Data of stream events not yet given to the codec.
     data: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
 }
 
-impl<C: Codec> Reading<C> {
-    fn new(answer: Answer, codec: C) -> Self {
+impl Reading {
+    fn new(answer: Answer, codec: Box<dyn Codec>) -> Self {
         Reading {
+            framing: Framing::of(answer.content_type()),
             answer,
-            parser: sse::Parser::default(),
             codec,
             data: VecDeque::new(),
             events: VecDeque::new(),
@@ -95,7 +104,7 @@ impl<C: Codec> Reading<C> {
                 self.codec
                     .piece(&data, &mut self.events)
                     .map_err(|fault| self.explain(fault))?;
-            } else if self.answer.is_event_stream() {
+            } else if !matches!(self.framing, Framing::Whole) {
                 self.read().await?;
             } else {
                 let body = self.answer.whole().await?;
@@ -109,10 +118,15 @@ impl<C: Codec> Reading<C> {
 
     async fn read(&mut self) -> Result<(), Error> {
         if let Some(bytes) = self.answer.read().await? {
-            let too_large = |sse::TooLarge| self.answer.garbage("an event larger than 1 MiB");
-            return self.parser.push(&bytes, &mut self.data).map_err(too_large);
+            let broken = |broken: Broken| {
+                self.answer.garbage(match broken {
+                    Broken::TooLarge => "an event larger than 1 MiB",
+                    Broken::Damaged => "an event whose checksum does not fit",
+                })
+            };
+            return self.framing.push(&bytes, &mut self.data).map_err(broken);
         }
-        if let Some(data) = std::mem::take(&mut self.parser).finish() {
+        if let Some(data) = self.framing.finish() {
             // What does not parse here was cut in its middle.
             let read = self.codec.piece(&data, &mut self.events);
             read.map_err(|fault| {

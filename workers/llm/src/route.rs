@@ -1,77 +1,169 @@
-//! Which provider gets a request, and under which model name.
+//! Which providers get a request, in which order, and under which model name.
 
-use std::sync::Arc;
+mod auto;
+mod one;
 
-use agentos_contract::llm::{self, CompleteRequest};
+use std::{collections::BTreeMap, sync::Arc};
+
+use agentos_contract::llm::{self, AUTO, CompleteRequest, Tier};
 use agentos_sdk::{Code, Error};
+use parking_lot::RwLock;
 
+pub(crate) use self::one::Route;
 use crate::{
-    anthropic::Anthropic,
-    config::{self, Config, Family},
-    offline::Offline,
-    openai::OpenAi,
-    provider::Provider,
-    scripted::{Scripted, Stage},
+    config::{self, Auto, Config, Family},
+    scripted::Stage,
+    table::Table,
 };
 
-/// All providers, in the order of the settings.
+/// All providers, in the order of the settings; those that were discovered come last.
 pub(crate) struct Routes {
-    routes: Vec<Route>,
+    routes: RwLock<Arc<[Arc<Route>]>>,
     /// Index of the provider, and the model, of requests that name none.
     default: (usize, Option<String>),
+    default_auto: bool,
+    aliases: BTreeMap<String, String>,
+    fallbacks: Vec<String>,
+    auto: Auto,
+    pub(crate) table: Table,
 }
 
-/// One provider and what is known of it.
-pub(crate) struct Route {
-    name: String,
-    family: Family,
-    base: String,
-    /// `None` when it lacks a key, and cannot be asked.
-    provider: Option<Arc<dyn Provider>>,
-    models: Vec<String>,
+/// Who is asked, in order.
+pub(crate) struct Plan {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) tier: Option<Tier>,
+    pub(crate) why: Vec<String>,
+}
+
+/// A model at its provider.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) route: Arc<Route>,
+    pub(crate) model: String,
+}
+
+impl Target {
+    /// `provider/model`
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.route.name, self.model)
+    }
 }
 
 impl Routes {
     /// # Errors
     /// What is wrong with the settings.
     pub(crate) fn new(config: &Config, stage: &Arc<Stage>) -> Result<Self, config::Error> {
-        let mut routes: Vec<Route> = Vec::new();
+        let table = config.table()?;
+        let mut routes: Vec<Arc<Route>> = Vec::new();
         for provider in &config.providers {
             if routes.iter().any(|route| route.name == provider.name) {
                 return Err(config::Error::DoubleName {
                     name: provider.name.clone(),
                 });
             }
-            routes.push(Route::new(provider, stage)?);
+            routes.push(Arc::new(Route::new(provider, &table, stage)?));
         }
         if routes.is_empty() {
-            routes.push(Route::new(
-                &config::Provider::new("offline", Family::Offline),
-                stage,
-            )?);
+            let offline = config::Provider::new("offline", Family::Offline);
+            routes.push(Arc::new(Route::new(&offline, &table, stage)?));
         }
-        let default = default(config.default_model.as_deref(), &routes)?;
-        Ok(Routes { routes, default })
+        for (alias, model) in &config.aliases {
+            if !routes.iter().any(|route| route.own(model).is_some()) {
+                return Err(config::Error::Alias {
+                    alias: alias.clone(),
+                    model: model.clone(),
+                });
+            }
+        }
+        let written = config.default_model.as_deref();
+        let named = written.map(|name| config.aliases.get(name).map_or(name, String::as_str));
+        let default = default(named.filter(|name| *name != AUTO), &routes)?;
+        Ok(Routes {
+            routes: RwLock::new(routes.into()),
+            default,
+            default_auto: named == Some(AUTO),
+            aliases: config.aliases.clone(),
+            fallbacks: config.fallbacks.clone(),
+            auto: config.auto.clone(),
+            table,
+        })
     }
 
-    /// The provider to ask, and its name for the model.
+    /// All there are now.
+    pub(crate) fn all(&self) -> Arc<[Arc<Route>]> {
+        Arc::clone(&self.routes.read())
+    }
+
+    /// Adds a provider, or replaces the discovered one of its name; one of the settings stays.
+    pub(crate) fn add(&self, route: Route) {
+        let mut routes = self.routes.write();
+        let others = routes
+            .iter()
+            .filter(|old| !old.discovered || old.name != route.name);
+        let mut all: Vec<_> = others.cloned().collect();
+        if !all.iter().any(|old| old.name == route.name) {
+            all.push(Arc::new(route));
+        }
+        *routes = all.into();
+    }
+
+    /// The providers to ask, and their names for the model.
     ///
     /// # Errors
     /// `invalid_input` for a provider that is not there, `unavailable` for one without a key.
-    pub(crate) fn find(
-        &self,
-        request: &CompleteRequest,
-    ) -> Result<(Arc<dyn Provider>, String), Error> {
+    pub(crate) fn find(&self, request: &CompleteRequest) -> Result<Plan, Error> {
+        let mut plan = if self.is_auto(request) {
+            auto::plan(self, request)?
+        } else {
+            let target = self.target(request)?;
+            Plan {
+                targets: vec![target],
+                tier: None,
+                why: Vec::new(),
+            }
+        };
+        for name in request.fallbacks.iter().chain(&self.fallbacks) {
+            let target = self.named(name)?;
+            if !plan
+                .targets
+                .iter()
+                .any(|known| known.name() == target.name())
+            {
+                plan.targets.push(target);
+            }
+        }
+        if plan
+            .targets
+            .iter()
+            .all(|target| target.route.provider.is_none())
+        {
+            let first = &plan.targets[0];
+            return Err(first.route.not_configured());
+        }
+        plan.targets
+            .retain(|target| target.route.provider.is_some());
+        Ok(plan)
+    }
+
+    fn is_auto(&self, request: &CompleteRequest) -> bool {
+        request.provider.is_none()
+            && (request.model == AUTO || request.model.is_empty() && self.default_auto)
+    }
+
+    fn named(&self, model: &str) -> Result<Target, Error> {
+        self.target(&CompleteRequest {
+            model: model.to_owned(),
+            ..CompleteRequest::default()
+        })
+    }
+
+    fn target(&self, request: &CompleteRequest) -> Result<Target, Error> {
         let (route, model) = self.choose(request)?;
-        let provider = route
-            .provider
-            .as_ref()
-            .ok_or_else(|| route.not_configured())?;
         let model = model
             .filter(|model| !model.is_empty())
             .or_else(|| route.models.first().cloned());
         match model {
-            Some(model) => Ok((Arc::clone(provider), model)),
+            Some(model) => Ok(Target { route, model }),
             None => Err(unknown(
                 &route.name,
                 &format!("name a model: provider `{}` lists none", route.name),
@@ -79,177 +171,116 @@ impl Routes {
         }
     }
 
-    fn choose(&self, request: &CompleteRequest) -> Result<(&Route, Option<String>), Error> {
+    fn choose(&self, request: &CompleteRequest) -> Result<(Arc<Route>, Option<String>), Error> {
+        let routes = self.all();
         let asked = request.model.as_str();
         if let Some(name) = request.provider.as_deref() {
-            let route = self
-                .routes
-                .iter()
-                .find(|route| route.name == name)
-                .ok_or_else(|| {
-                    unknown(
-                        asked,
-                        &format!(
-                            "there is no provider `{name}`; there are: {}",
-                            names(&self.routes)
-                        ),
-                    )
-                })?;
-            return Ok((route, Some(route.own(asked).unwrap_or(asked).to_owned())));
+            let Some(route) = routes.iter().find(|route| route.name == name) else {
+                let names = names(&routes);
+                let message = format!("there is no provider `{name}`; there are: {names}");
+                return Err(unknown(asked, &message));
+            };
+            let model = route.own(asked).unwrap_or(asked).to_owned();
+            return Ok((Arc::clone(route), Some(model)));
         }
-        if let Some(found) = self
-            .routes
-            .iter()
-            .find_map(|route| Some((route, Some(route.own(asked)?.to_owned()))))
-        {
+        let asked = self.aliases.get(asked).map_or(asked, String::as_str);
+        let own =
+            |route: &Arc<Route>| Some((Arc::clone(route), Some(route.own(asked)?.to_owned())));
+        if let Some(found) = routes.iter().find_map(own) {
             return Ok(found);
         }
         let (default, model) = &self.default;
         if asked.is_empty() {
-            return Ok((&self.routes[*default], model.clone()));
+            return Ok((Arc::clone(&routes[*default]), model.clone()));
         }
-        let listing = self
-            .routes
+        let listing = routes
             .iter()
             .find(|route| route.models.iter().any(|model| model == asked));
-        let upstream = |route: &&Route| matches!(route.family, Family::OpenAi | Family::Anthropic);
+        if let Some(route) = listing {
+            return Ok((Arc::clone(route), Some(asked.to_owned())));
+        }
+        if let Some(found) = self.catalogued(asked, &routes) {
+            return Ok(found);
+        }
         // A name nobody lists may still be known upstream: providers add models every week. What
         // is played here is known here.
-        listing
-            .or_else(|| Some(&self.routes[*default]).filter(upstream))
-            .map(|route| (route, Some(asked.to_owned())))
-            .ok_or_else(|| {
-                unknown(
-                    asked,
-                    &format!("there is no model `{asked}`; `llm::models` lists them"),
-                )
-            })
+        let default = &routes[*default];
+        if default.family.is_hosted() {
+            return Ok((Arc::clone(default), Some(asked.to_owned())));
+        }
+        let message = format!("there is no model `{asked}`; `llm::models` lists them");
+        Err(unknown(asked, &message))
+    }
+
+    /// An alias of the catalogue, where its provider is configured.
+    fn catalogued(
+        &self,
+        alias: &str,
+        routes: &[Arc<Route>],
+    ) -> Option<(Arc<Route>, Option<String>)> {
+        let known = self.table.alias(alias)?;
+        let kind = known.provider.as_deref()?;
+        let has = |route: &&Arc<Route>| route.kind == kind && route.provider.is_some();
+        let route = routes.iter().find(has)?;
+        Some((Arc::clone(route), Some(known.id.clone())))
     }
 
     pub(crate) fn models(&self) -> llm::Models {
-        let default = self
-            .find(&CompleteRequest::default())
-            .ok()
-            .map(|(_, model)| model);
-        let of = |(index, route): (usize, &Route)| {
-            let is_default =
-                |model: &String| index == self.default.0 && default.as_ref() == Some(model);
+        let routes = self.all();
+        let default = self.target(&CompleteRequest::default()).ok();
+        let is_default = |route: &Arc<Route>, model: &str| {
+            default.as_ref().is_some_and(|default| {
+                !self.default_auto && default.route.name == route.name && default.model == model
+            })
+        };
+        let of = |route: &Arc<Route>| {
             let unlisted = default
                 .iter()
-                .filter(|model| is_default(model) && !route.models.contains(model));
+                .map(|default| &default.model)
+                .filter(|model| is_default(route, model) && !route.models.contains(model));
             let models = route.models.iter().chain(unlisted);
             models
-                .map(|model| route.model(model, is_default(model)))
+                .map(|model| self.model(route, model, is_default(route, model)))
                 .collect::<Vec<_>>()
         };
         llm::Models {
-            models: self.routes.iter().enumerate().flat_map(of).collect(),
+            models: routes.iter().flat_map(of).collect(),
+        }
+    }
+
+    fn model(&self, route: &Route, model: &str, default: bool) -> llm::Model {
+        let id = format!("{}/{model}", route.name);
+        let known = self.table.model(&route.kind, model);
+        let written = self.aliases.iter().filter(|(_, of)| **of == id);
+        let mut aliases: Vec<String> = written.map(|(alias, _)| alias.clone()).collect();
+        aliases.extend(known.into_iter().flat_map(|known| known.aliases.clone()));
+        llm::Model {
+            id,
+            model: model.to_owned(),
+            provider: route.name.clone(),
+            default,
+            aliases,
+            facts: known.map(|known| known.facts(&route.kind)),
         }
     }
 
     pub(crate) fn providers(&self) -> llm::Providers {
         llm::Providers {
-            providers: self.routes.iter().map(Route::describe).collect(),
+            providers: self.all().iter().map(|route| route.describe()).collect(),
         }
     }
 
     /// Whether any provider is scripted.
     pub(crate) fn scripted(&self) -> bool {
-        self.routes
+        self.all()
             .iter()
             .any(|route| route.family == Family::Scripted)
     }
 }
 
-impl Route {
-    fn new(written: &config::Provider, stage: &Arc<Stage>) -> Result<Self, config::Error> {
-        let name = written.name.clone();
-        if name.is_empty()
-            || !name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        {
-            return Err(config::Error::Name { name });
-        }
-        let own = written.family.base_url();
-        let base = written
-            .base_url
-            .clone()
-            .or(own.map(str::to_owned))
-            .unwrap_or_default();
-        // The families' own hosts want a key; other hosts may be local servers that want none.
-        let lacks_key = own == Some(base.as_str()) && written.api_key.is_none();
-        let mut route = Route {
-            name,
-            family: written.family,
-            base,
-            provider: None,
-            models: written.models.clone(),
-        };
-        let provider: Arc<dyn Provider> = match written.family {
-            Family::OpenAi => Arc::new(OpenAi::new(written, &route.base)?),
-            Family::Anthropic => Arc::new(Anthropic::new(written, &route.base)?),
-            Family::Scripted => {
-                let scripted = Scripted::new(written, Arc::clone(stage))?;
-                route.models.extend(scripted.models());
-                route.base = written
-                    .script
-                    .as_ref()
-                    .map(|path| path.display().to_string())
-                    .unwrap_or_default();
-                Arc::new(scripted)
-            }
-            Family::Offline => {
-                route.models.push("offline".to_owned());
-                Arc::new(Offline {
-                    name: route.name.clone(),
-                })
-            }
-        };
-        route.provider = (!lacks_key).then_some(provider);
-        Ok(route)
-    }
-
-    /// The model in `provider/model`, when the provider is this one.
-    fn own<'m>(&self, model: &'m str) -> Option<&'m str> {
-        model.strip_prefix(self.name.as_str())?.strip_prefix('/')
-    }
-
-    fn not_configured(&self) -> Error {
-        let variable = self.family.variables().map_or("api_key", |(key, _)| key);
-        let message = format!(
-            "provider `{}` has no API key: set {variable}, or `api_key_env` in config.yaml",
-            self.name
-        );
-        let mut error = Error::worker(Code::Unavailable, message).reason("not_configured");
-        error.retryable = false;
-        error
-    }
-
-    fn model(&self, model: &str, default: bool) -> llm::Model {
-        llm::Model {
-            id: format!("{}/{model}", self.name),
-            model: model.to_owned(),
-            provider: self.name.clone(),
-            default,
-            ..llm::Model::default()
-        }
-    }
-
-    fn describe(&self) -> llm::Provider {
-        llm::Provider {
-            name: self.name.clone(),
-            family: self.family.as_str().to_owned(),
-            base: self.base.clone(),
-            configured: self.provider.is_some(),
-            ..llm::Provider::default()
-        }
-    }
-}
-
 fn default(
     model: Option<&str>,
-    routes: &[Route],
+    routes: &[Arc<Route>],
 ) -> Result<(usize, Option<String>), config::Error> {
     let Some(model) = model else {
         return Ok((0, None));
@@ -273,12 +304,9 @@ fn default(
     }
 }
 
-fn names(routes: &[Route]) -> String {
-    routes
-        .iter()
-        .map(|route| route.name.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+fn names(routes: &[Arc<Route>]) -> String {
+    let names: Vec<_> = routes.iter().map(|route| route.name.as_str()).collect();
+    names.join(", ")
 }
 
 fn unknown(model: &str, message: &str) -> Error {

@@ -87,23 +87,23 @@ impl Scripted {
 
 #[async_trait]
 impl Provider for Scripted {
-    async fn start(&self, ask: Ask) -> Result<EventStream, Error> {
-        let (name, script) = self.script(&ask.model)?;
+    async fn start(&self, ask: Ask<'_>) -> Result<EventStream, Error> {
+        let (name, script) = self.script(ask.model)?;
         let number = self.stage.next_turn(&self.name, name);
         let take = Take::begin(
             Arc::clone(&self.stage),
             self.record.clone(),
             name,
             number,
-            &ask,
+            ask,
         )?;
         let upstream = Upstream {
             provider: self.name.clone(),
-            key: None,
+            secrets: Arc::new([]),
         };
         let acts = script
             .turn(number, name)
-            .and_then(|turn| play::rehearse(turn, number, &ask, &upstream));
+            .and_then(|turn| play::rehearse(turn, number, ask, &upstream));
         Player::new(acts, take, Arc::clone(&self.stage))
             .start()
             .await

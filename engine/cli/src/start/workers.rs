@@ -40,5 +40,13 @@ fn llm_config(
             *path = settings.base.join(&*path);
         }
     }
-    Ok(config.with_env(|name| env.var(name)))
+    for path in [&mut config.providers_file, &mut config.models_file]
+        .into_iter()
+        .flatten()
+    {
+        *path = settings.base.join(&*path);
+    }
+    config
+        .with_env(|name| env.var(name))
+        .map_err(|error| builtin.section.error(error.to_string()))
 }

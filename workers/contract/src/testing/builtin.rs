@@ -34,6 +34,32 @@ impl State {
         Ok(json!({ "old_value": old, "new_value": value }))
     }
 
+    /// The steps that our workers use: `merge` into the whole, `set` and `increment` of a key.
+    fn update(&self, input: &Value) -> Result<Value, Error> {
+        let mut rows = self.rows.lock();
+        let value = rows.entry(row(input)?).or_insert_with(|| json!({}));
+        for op in input["ops"].as_array().into_iter().flatten() {
+            let path = op["path"].as_str().unwrap_or_default();
+            match (op["type"].as_str(), op["value"].as_object()) {
+                (Some("merge"), Some(fields)) => {
+                    for (name, field) in fields {
+                        value[name] = field.clone();
+                    }
+                }
+                (Some("set"), _) => value[path] = op["value"].clone(),
+                (Some("increment"), _) => {
+                    let sum = value[path].as_i64().unwrap_or(0) + op["by"].as_i64().unwrap_or(0);
+                    value[path] = sum.into();
+                }
+                _ => {
+                    let message = format!("the test bus knows no step {op}");
+                    return Err(Error::caller(Code::InvalidInput, message));
+                }
+            }
+        }
+        Ok(json!({ "new_value": value }))
+    }
+
     fn entries(&self, input: &Value) -> Result<Value, Error> {
         let prefix = input["prefix"].as_str().unwrap_or_default();
         let after = input["cursor"].as_str();
@@ -87,6 +113,11 @@ impl Worker for State {
                     .cloned()
                     .unwrap_or_default())
             }
+        });
+        let state = Arc::clone(&self);
+        registrar.function("state::update", move |_, input: Value| {
+            let state = Arc::clone(&state);
+            async move { state.update(&input) }
         });
         let state = Arc::clone(&self);
         registrar.function("state::delete", move |_, input: Value| {

@@ -6,6 +6,7 @@ use agentos_contract::llm::{Event, FinishReason, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::history::FORMAT;
 use crate::{
     error::Complaint,
     reading::{self, Fault, finish},
@@ -17,6 +18,8 @@ pub(super) struct Codec {
     model: String,
     /// Tool calls by the number of their block.
     calls: BTreeMap<u32, Call>,
+    /// The thinking block that is coming in, and its signature.
+    thought: Option<(String, String)>,
     tokens: Counts,
     reason: Option<FinishReason>,
 }
@@ -84,6 +87,11 @@ enum Block {
     Thinking {
         #[serde(default)]
         thinking: String,
+        #[serde(default)]
+        signature: String,
+    },
+    RedactedThinking {
+        data: String,
     },
     ToolUse {
         id: String,
@@ -101,6 +109,8 @@ enum Delta {
     Text { text: String },
     #[serde(rename = "thinking_delta")]
     Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
     #[serde(rename = "input_json_delta")]
     Input { partial_json: String },
     #[serde(other)]
@@ -156,6 +166,7 @@ impl Codec {
             provider,
             model,
             calls: BTreeMap::new(),
+            thought: None,
             tokens: Counts::default(),
             reason: None,
         }
@@ -175,7 +186,16 @@ impl Codec {
     fn begin(&mut self, block: u32, content: Block, events: &mut VecDeque<Event>) {
         match content {
             Block::Text { text } => push_text(text, events),
-            Block::Thinking { thinking } => push_reasoning(thinking, events),
+            Block::Thinking {
+                thinking,
+                signature,
+            } => {
+                self.thought = Some((thinking.clone(), signature));
+                push_reasoning(thinking, events);
+            }
+            Block::RedactedThinking { data } => events.push_back(Event::ReasoningDetail {
+                detail: json!({ "type": "reasoning.encrypted", "format": FORMAT, "data": data }),
+            }),
             Block::ToolUse { id, name, input } => {
                 let index = self.calls.len() as u32;
                 let input = Some(input.unwrap_or_else(|| json!({})));
@@ -189,7 +209,13 @@ impl Codec {
     fn go_on(&mut self, block: u32, delta: Delta, events: &mut VecDeque<Event>) {
         match delta {
             Delta::Text { text } => push_text(text, events),
-            Delta::Thinking { thinking } => push_reasoning(thinking, events),
+            Delta::Thinking { thinking } => {
+                self.thought.get_or_insert_default().0.push_str(&thinking);
+                push_reasoning(thinking, events);
+            }
+            Delta::Signature { signature } => {
+                self.thought.get_or_insert_default().1.push_str(&signature);
+            }
             Delta::Input { partial_json } => {
                 if let Some(call) = self
                     .calls
@@ -208,6 +234,16 @@ impl Codec {
     }
 
     fn end_block(&mut self, block: u32, events: &mut VecDeque<Event>) {
+        // Unsigned thoughts are not wanted back.
+        if let Some((text, signature)) = self.thought.take()
+            && !signature.is_empty()
+        {
+            events.push_back(Event::ReasoningDetail {
+                detail: json!({
+                    "type": "reasoning.text", "format": FORMAT, "text": text, "signature": signature,
+                }),
+            });
+        }
         if let Some(call) = self.calls.get_mut(&block)
             && let Some(input) = call.input.take()
         {

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use hyper::{Uri, header::HeaderValue};
 
-use super::Provider;
-
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,29 +30,44 @@ pub enum Error {
         file: PathBuf,
         message: String,
     },
+    #[error(
+        "provider `{provider}` is in no table: say its `family` and `base_url`, or `provider: ENTRY`"
+    )]
+    Unknown { provider: String },
+    #[error(
+        "provider `{provider}`: the header `{header}` holds characters that no HTTP header may"
+    )]
+    Header { provider: String, header: String },
+    #[error("the table `{file}` cannot be used: {message}")]
+    Table { file: PathBuf, message: String },
+    #[error("alias `{alias}` stands for `{model}`, which begins with no provider's name")]
+    Alias { alias: String, model: String },
     #[error("default_model `{model}` begins with no provider's name; there are: {providers}")]
     DefaultModel { model: String, providers: String },
 }
 
-/// Where requests go: `path` below the base URL.
-pub(crate) fn endpoint(provider: &Provider, base: &str, path: &str) -> Result<Uri, Error> {
+/// Where requests go, without a slash at the end: every path is appended to it.
+pub(crate) fn base_uri(provider: &str, base: &str) -> Result<String, Error> {
     let bad = || Error::BaseUrl {
-        provider: provider.name.clone(),
+        provider: provider.to_owned(),
         base_url: base.to_owned(),
     };
-    let uri: Uri = format!("{}{path}", base.trim_end_matches('/'))
-        .parse()
-        .map_err(|_| bad())?;
+    let trimmed = base.trim_end_matches('/');
+    let uri: Uri = format!("{trimmed}/x").parse().map_err(|_| bad())?;
     let plausible = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri.host().is_some()
         && uri.query().is_none();
-    if plausible { Ok(uri) } else { Err(bad()) }
+    if plausible {
+        Ok(trimmed.to_owned())
+    } else {
+        Err(bad())
+    }
 }
 
 /// A header that is never shown.
-pub(crate) fn header(provider: &Provider, text: &str) -> Result<HeaderValue, Error> {
+pub(crate) fn header(provider: &str, text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(text).map_err(|_| Error::Key {
-        provider: provider.name.clone(),
+        provider: provider.to_owned(),
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -63,20 +76,14 @@ pub(crate) fn header(provider: &Provider, text: &str) -> Result<HeaderValue, Err
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Family;
 
     #[test]
     fn base_urls_are_checked() {
-        let provider = Provider::new("p", Family::OpenAi);
-        let check = |base: &str| {
-            endpoint(&provider, base, "/x")
-                .map(|uri| uri.to_string())
-                .ok()
-        };
-        assert_eq!(check("https://h/v1"), Some("https://h/v1/x".to_owned()));
+        let check = |base: &str| base_uri("p", base).ok();
+        assert_eq!(check("https://h/v1"), Some("https://h/v1".to_owned()));
         assert_eq!(
             check("http://127.0.0.1:9/v1/"),
-            Some("http://127.0.0.1:9/v1/x".to_owned())
+            Some("http://127.0.0.1:9/v1".to_owned())
         );
         for bad in [
             "",

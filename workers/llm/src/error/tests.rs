@@ -5,7 +5,7 @@ use super::*;
 fn upstream() -> Upstream {
     Upstream {
         provider: "acme".into(),
-        key: Some(Secret::new("sk-secret")),
+        secrets: Arc::new([Secret::new("sk-secret")]),
     }
 }
 

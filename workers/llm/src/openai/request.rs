@@ -3,57 +3,38 @@
 use agentos_contract::chat::{Extra, Message, Tool};
 use agentos_sdk::Error;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::{error::invalid, provider::Ask};
-
-/// How a host calls the limit of answered tokens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum LimitName {
-    /// OpenAI's own thinking models accept only this.
-    MaxCompletionTokens,
-    /// What everybody else understands.
-    MaxTokens,
-}
-
-impl LimitName {
-    pub(super) fn for_host(host: &str) -> Self {
-        if host == "api.openai.com" {
-            LimitName::MaxCompletionTokens
-        } else {
-            LimitName::MaxTokens
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            LimitName::MaxCompletionTokens => "max_completion_tokens",
-            LimitName::MaxTokens => "max_tokens",
-        }
-    }
-}
+use super::messages::fit;
+use crate::{
+    error::{invalid, one_choice},
+    provider::Ask,
+    table::Entry,
+};
 
 /// The body to post.
 ///
 /// # Errors
 /// `invalid_input` for several choices at once, of which only one would come back.
-pub(super) fn encode(ask: &Ask, limit: LimitName) -> Result<Vec<u8>, Error> {
-    let request = &ask.request;
-    if request
-        .extra
-        .get("n")
-        .and_then(Value::as_u64)
-        .is_some_and(|n| n != 1)
-    {
-        return Err(invalid(
-            "extra.n",
-            "one completion is made at a time: leave `n` out and call several times",
-        ));
-    }
+pub(super) fn encode(
+    ask: Ask<'_>,
+    habits: &Entry,
+    options: &Map<String, Value>,
+) -> Result<Vec<u8>, Error> {
+    let request = ask.request;
+    one_choice(request)?;
     let mut rest = Extra::new();
-    put(&mut rest, "model", Some(&ask.model));
-    put(&mut rest, "tool_choice", request.tool_choice.as_ref());
-    put(&mut rest, "temperature", request.temperature.as_ref());
+    put(&mut rest, "model", Some(ask.model));
+    put(
+        &mut rest,
+        "tool_choice",
+        tool_choice(request.tool_choice.as_ref(), habits).as_ref(),
+    );
+    let warmest = habits.temperature_max.unwrap_or(f64::INFINITY);
+    let temperature = request
+        .temperature
+        .map(|temperature| temperature.min(warmest));
+    put(&mut rest, "temperature", temperature.as_ref());
     put(&mut rest, "top_p", request.top_p.as_ref());
     put(
         &mut rest,
@@ -71,28 +52,44 @@ pub(super) fn encode(ask: &Ask, limit: LimitName) -> Result<Vec<u8>, Error> {
         .iter()
         .any(|name| request.extra.contains_key(*name))
     {
-        put(&mut rest, limit.as_str(), request.max_tokens.as_ref());
+        put(&mut rest, &habits.limit, request.max_tokens.as_ref());
     }
-    for (name, value) in &request.extra {
+    for (name, value) in request.extra.iter().chain(options) {
         // What we decide ourselves stays ours.
         if !OURS.contains(&name.as_str()) && !rest.contains_key(name) {
             rest.insert(name.clone(), value.clone());
         }
     }
+    for name in &habits.drop {
+        rest.shift_remove(name);
+    }
+    for (name, theirs) in &habits.rename {
+        if let Some(value) = rest.shift_remove(name) {
+            rest.insert(theirs.clone(), value);
+        }
+    }
     if ask.stream {
         rest.insert("stream".to_owned(), true.into());
-        rest.insert(
-            "stream_options".to_owned(),
-            json!({ "include_usage": true }),
-        );
+    }
+    if ask.stream && habits.stream_usage {
+        let options = json!({ "include_usage": true });
+        rest.insert("stream_options".to_owned(), options);
     }
     let body = Body {
         rest,
-        messages: &request.messages,
+        messages: &fit(&request.messages, habits),
         tools: &request.tools,
     };
     serde_json::to_vec(&body)
         .map_err(|error| invalid("messages", format!("the request has no JSON form: {error}")))
+}
+
+/// The choice of tools in the host's words.
+fn tool_choice(choice: Option<&Value>, habits: &Entry) -> Option<Value> {
+    match (choice?, &habits.required) {
+        (Value::String(mode), Some(theirs)) if mode == "required" => Some(theirs.as_str().into()),
+        (other, _) => Some(other.clone()),
+    }
 }
 
 /// Parameters that `extra` cannot set.
@@ -119,13 +116,38 @@ fn put<T: Serialize + ?Sized>(body: &mut Extra, name: &str, value: Option<&T>) {
 mod tests {
     use super::*;
 
-    fn encoded(request: Value, stream: bool) -> Value {
+    fn encoded_for(habits: &Entry, request: Value, stream: bool) -> Value {
         let ask = Ask {
-            model: "m".into(),
-            request: serde_json::from_value(request).unwrap(),
+            model: "m",
+            request: &serde_json::from_value(request).unwrap(),
             stream,
         };
-        serde_json::from_slice(&encode(&ask, LimitName::MaxTokens).unwrap()).unwrap()
+        serde_json::from_slice(&encode(ask, habits, &Map::new()).unwrap()).unwrap()
+    }
+
+    fn encoded(request: Value, stream: bool) -> Value {
+        encoded_for(&Entry::default(), request, stream)
+    }
+
+    #[test]
+    fn hosts_have_their_own_words() {
+        let habits = |name: &str| crate::table::Table::embedded().provider(name).unwrap();
+        let request = json!({"messages": [], "seed": 7, "temperature": 1.5, "toolChoice": "required", "maxTokens": 3,
+            "user": "ada", "extra": {"logprobs": true}});
+        assert_eq!(
+            encoded_for(habits("mistral"), request.clone(), true),
+            json!({"model": "m", "messages": [], "random_seed": 7, "temperature": 1.5, "tool_choice": "any", "max_tokens": 3,
+                "stream": true})
+        );
+        let moonshot = encoded_for(habits("moonshot"), request.clone(), false);
+        assert_eq!(
+            (&moonshot["temperature"], &moonshot["tool_choice"]),
+            (&json!(1.0), &json!("auto"))
+        );
+        assert_eq!(
+            encoded_for(habits("openai"), request, false)["max_completion_tokens"],
+            3
+        );
     }
 
     #[test]
@@ -166,22 +188,17 @@ mod tests {
             body,
             json!({"model": "m", "messages": [], "max_completion_tokens": 2})
         );
-        assert_eq!(
-            LimitName::for_host("api.openai.com"),
-            LimitName::MaxCompletionTokens
-        );
     }
 
     #[test]
     fn several_choices_are_refused() {
-        let request = serde_json::from_value(json!({"messages": [], "extra": {"n": 2}})).unwrap();
         let ask = Ask {
-            model: "m".into(),
-            request,
+            model: "m",
+            request: &serde_json::from_value(json!({"messages": [], "extra": {"n": 2}})).unwrap(),
             stream: false,
         };
         assert!(
-            encode(&ask, LimitName::MaxTokens)
+            encode(ask, &Entry::default(), &Map::new())
                 .unwrap_err()
                 .message
                 .contains("`n`")

@@ -40,6 +40,9 @@ pub(super) struct Message {
     pub(super) reasoning_content: Option<String>,
     /// OpenRouter, Groq.
     pub(super) reasoning: Option<String>,
+    /// OpenRouter; wanted back.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub(super) reasoning_details: Vec<Value>,
     #[serde(default, deserialize_with = "null_as_default")]
     pub(super) tool_calls: Vec<CallPiece>,
 }

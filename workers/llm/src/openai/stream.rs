@@ -107,6 +107,9 @@ impl Codec {
         if !text.is_empty() {
             events.push_back(Event::Text { text });
         }
+        for detail in message.reasoning_details {
+            events.push_back(Event::ReasoningDetail { detail });
+        }
         for piece in message.tool_calls {
             self.call(&piece, events);
         }

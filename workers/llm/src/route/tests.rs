@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 fn routes(config: Value) -> Result<Routes, config::Error> {
     let config: Config = serde_json::from_value(config).unwrap();
-    Routes::new(&config.with_env(|_| None), &Arc::default())
+    Routes::new(&config.with_env(|_| None)?, &Arc::default())
 }
 
 fn two() -> Routes {

@@ -38,13 +38,13 @@ pub(super) enum Act {
 pub(super) fn rehearse(
     turn: &[Step],
     number: usize,
-    ask: &Ask,
+    ask: Ask<'_>,
     upstream: &Upstream,
 ) -> Result<VecDeque<Act>, Error> {
     let request =
-        serde_json::to_value(&ask.request).expect("a request that was read has a JSON form");
+        serde_json::to_value(ask.request).expect("a request that was read has a JSON form");
     let start = Event::Start {
-        model: ask.model.clone(),
+        model: ask.model.to_owned(),
         provider: upstream.provider.clone(),
     };
     let mut plot = Plot {

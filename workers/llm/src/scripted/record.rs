@@ -55,7 +55,7 @@ impl Take {
         file: Option<Arc<RecordFile>>,
         script: &str,
         turn: usize,
-        ask: &Ask,
+        ask: Ask<'_>,
     ) -> Result<Self, Error> {
         let call = stage.next_call();
         let record = json!({

@@ -74,6 +74,9 @@ async fn text_in_pieces() {
                 provider: "p".into()
             },
             Event::Reasoning { text: "hm".into() },
+            Event::ReasoningDetail {
+                detail: json!({"type": "reasoning.text", "format": "anthropic-claude-v1", "text": "hm", "signature": "s"}),
+            },
             text("hel"),
             text("lo"),
             Event::Usage(usage),

@@ -24,7 +24,7 @@ fn block<'t>(text: &'t str, part: &str) -> &'t str {
 fn settings_are_as_shown() {
     let shown: Value = serde_saphyr::from_str(block(MODELS, "gpt-5-mini")).unwrap();
     let config: Config = serde_json::from_value(shown["llm"].clone()).unwrap();
-    assert!(Llm::new(config.with_env(|_| None)).is_ok());
+    assert!(Llm::new(config.with_env(|_| None).unwrap()).is_ok());
     let shown: Value = serde_saphyr::from_str(block(SCRIPTS, "weather.jsonl")).unwrap();
     assert!(serde_json::from_value::<Config>(shown["llm"].clone()).is_ok());
 }

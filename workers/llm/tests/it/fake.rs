@@ -80,7 +80,7 @@ impl Fake {
 
 pub(crate) fn head(status: u16, kind: &str, headers: &str) -> Say {
     let text = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{headers}transfer-encoding: chunked\r\n\r\n"
+        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{headers}connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     Say::Bytes(text.into_bytes())
 }

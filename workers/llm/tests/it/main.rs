@@ -8,7 +8,9 @@
 mod anthropic;
 mod docs;
 mod fake;
+mod families;
 mod openai;
+mod resilience;
 mod scripted;
 mod transport;
 mod worker;
@@ -23,7 +25,8 @@ use serde_json::{Value, json};
 
 /// A worker with one provider `p` at `base`.
 fn llm(family: &str, base: &str, more: Value) -> Arc<Llm> {
-    let mut provider = json!({"name": "p", "family": family, "base_url": base, "api_key": "sk-secret", "models": ["m"]});
+    let mut provider = json!({"name": "p", "family": family, "base_url": base, "api_key": "sk-secret", "models": ["m"],
+        "retries_max": 0});
     for (key, value) in more.as_object().unwrap() {
         provider[key] = value.clone();
     }
@@ -31,7 +34,8 @@ fn llm(family: &str, base: &str, more: Value) -> Arc<Llm> {
 }
 
 fn worker(config: Value) -> Arc<Llm> {
-    Llm::new(serde_json::from_value::<Config>(config).unwrap()).unwrap()
+    let config = serde_json::from_value::<Config>(config).unwrap();
+    Llm::new(config.with_env(|_| None).unwrap()).unwrap()
 }
 
 /// A question with two tools offered.

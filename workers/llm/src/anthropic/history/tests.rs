@@ -1,6 +1,7 @@
 //! Conversations in OpenAI's shape and what Anthropic is sent.
 
 use super::*;
+use crate::history::{CLOSING, OPENING};
 
 fn check(messages: Value, system: Value, turns: Value) {
     let messages: Vec<Message> = serde_json::from_value(messages).unwrap();
@@ -33,6 +34,7 @@ fn results_of_parallel_calls_and_what_follows_are_one_turn() {
                 {"id": "c3", "type": "function", "function": {"name": "g", "arguments": "{oops"}}]},
             {"role": "tool", "tool_call_id": "c1", "content": "one"},
             {"role": "tool", "tool_call_id": "c2", "content": ""},
+            {"role": "tool", "tool_call_id": "c3", "content": "three"},
             {"role": "user", "content": "and?"}]),
         json!([]),
         json!([
@@ -44,6 +46,7 @@ fn results_of_parallel_calls_and_what_follows_are_one_turn() {
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "c1", "content": [text("one")]},
                 {"type": "tool_result", "tool_use_id": "c2", "content": []},
+                {"type": "tool_result", "tool_use_id": "c3", "content": [text("three")]},
                 text("and?")]}]),
     );
 }
@@ -59,7 +62,8 @@ fn roles_alternate_and_the_user_begins() {
             {"role": "user", "content": [text(OPENING)]},
             {"role": "assistant", "content": [text("hello")]},
             {"role": "user", "content": [text("a"), text("b")]},
-            {"role": "assistant", "content": [text("so far")]}]),
+            {"role": "assistant", "content": [text("so far \n")]},
+            {"role": "user", "content": [text(CLOSING)]}]),
     );
 }
 

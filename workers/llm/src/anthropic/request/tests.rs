@@ -4,11 +4,11 @@ use super::*;
 
 fn encoded(request: Value) -> Value {
     let ask = Ask {
-        model: "m".into(),
-        request: serde_json::from_value(request).unwrap(),
+        model: "m",
+        request: &serde_json::from_value(request).unwrap(),
         stream: false,
     };
-    serde_json::from_slice(&encode(&ask).unwrap()).unwrap()
+    serde_json::from_slice(&encode(ask, &Map::new()).unwrap()).unwrap()
 }
 
 fn check(mut request: Value, expect: Value) {
