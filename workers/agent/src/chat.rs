@@ -242,7 +242,7 @@ impl<'a> Chat<'a> {
         let stop_reason = match outcome {
             Some(reason) => reason,
             None => {
-                let unfinished = self.speech.reply().to_owned();
+                let unfinished = self.speech.unfinished().to_owned();
                 self.turn.cut(&unfinished);
                 self.keep().await?;
                 StopReason::Stopped
@@ -264,9 +264,12 @@ impl<'a> Chat<'a> {
         loop {
             next = match next {
                 Next::Ask { last, on } => match self.ask(last, on).await {
-                    Ok(completion) => self.turn.heard(completion),
+                    Ok(completion) => {
+                        self.speech.heard();
+                        self.turn.heard(completion)
+                    }
                     Err(error) if error.code == Code::Timeout && self.has_something() => {
-                        let unfinished = self.speech.reply().to_owned();
+                        let unfinished = self.speech.unfinished().to_owned();
                         self.turn.cut(&unfinished);
                         Next::Done(StopReason::Timeout)
                     }

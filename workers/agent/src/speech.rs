@@ -10,6 +10,8 @@ pub(crate) struct Speech {
     held: Option<String>,
     /// Where the reply that is being said begins.
     reply: usize,
+    /// How far the conversation has it.
+    heard: usize,
     pub(crate) reasoning: String,
 }
 
@@ -64,9 +66,14 @@ impl Speech {
         self.said[start..].to_owned()
     }
 
+    /// What was said so far is in the conversation.
+    pub(crate) fn heard(&mut self) {
+        self.heard = self.said.len();
+    }
+
     /// What was said in the reply under way.
-    pub(crate) fn reply(&self) -> &str {
-        &self.said[self.reply..]
+    pub(crate) fn unfinished(&self) -> &str {
+        &self.said[self.reply.max(self.heard)..]
     }
 
     pub(crate) fn said(&self) -> &str {
@@ -87,7 +94,7 @@ mod tests {
             for piece in reply {
                 sent += &speech.say(piece);
             }
-            assert_eq!(speech.reply(), reply.concat());
+            assert_eq!(speech.unfinished(), reply.concat());
         }
         assert_eq!(sent, "ab\n\nc\n\nd");
         assert_eq!(speech.said(), sent);
@@ -105,6 +112,6 @@ mod tests {
         speech.next_reply(true);
         assert_eq!(speech.say("<tool_call>{}</tool_call>"), "");
         speech.swallow();
-        assert_eq!(speech.reply(), "");
+        assert_eq!(speech.unfinished(), "");
     }
 }

@@ -652,8 +652,8 @@ async fn a_word_that_comes_after_a_restart_still_counts() {
     let word = json!({"approvalId": question.id, "approve": true});
     stage.bus.trigger::<Value>(DECIDE, &word).await.unwrap();
     stage.until(|| stage.asked().len() == 1).await;
-    assert_eq!(roles(&stage.asked()[0].messages), "suat");
-    assert_eq!(stage.asked()[0].messages[3].text(), "{\"n\":1}");
+    assert_eq!(roles(&stage.asked()[0].messages), "uat");
+    assert_eq!(stage.asked()[0].messages[2].text(), "{\"n\":1}");
 }
 
 #[tokio::test]
