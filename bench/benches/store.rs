@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentos_engine::storage::{Batch, Space, Storage, fjall, memory};
+use agentos_engine::storage::{Adapter, Batch, Space, Storage, memory};
 use divan::{Bencher, black_box};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -26,10 +26,10 @@ fn in_memory() -> (Arc<dyn Storage>, Option<TempDir>) {
     (memory::open(), None)
 }
 
-fn on_disk() -> (Arc<dyn Storage>, Option<TempDir>) {
+fn on_disk(adapter: Adapter) -> (Arc<dyn Storage>, Option<TempDir>) {
     let folder = TempDir::new().expect("a folder can be made");
-    let store = fjall::open(&folder.path().join("store")).expect("it is new");
-    (store, Some(folder))
+    let store = adapter.open(&folder.path().join("store"));
+    (store.expect("it is new"), Some(folder))
 }
 
 async fn put(store: &Arc<dyn Storage>) {
@@ -40,7 +40,12 @@ async fn put(store: &Arc<dyn Storage>) {
 
 type Open = fn() -> (Arc<dyn Storage>, Option<TempDir>);
 
-const STORES: [(&str, Open); 2] = [("memory", in_memory), ("fjall", on_disk)];
+const STORES: [(&str, Open); 4] = [
+    ("memory", in_memory),
+    ("fjall", || on_disk(Adapter::Fjall)),
+    ("sqlite", || on_disk(Adapter::Sqlite)),
+    ("sled", || on_disk(Adapter::Sled)),
+];
 
 fn opened(name: &str) -> (Arc<dyn Storage>, Option<TempDir>) {
     STORES
@@ -49,7 +54,7 @@ fn opened(name: &str) -> (Arc<dyn Storage>, Option<TempDir>) {
         .expect("it is in the list")
 }
 
-#[divan::bench(args = ["memory", "fjall"])]
+#[divan::bench(args = ["memory", "fjall", "sqlite", "sled"])]
 fn get(bencher: Bencher<'_, '_>, name: &str) {
     let runtime = runtime();
     let (store, _folder) = runtime.block_on(async { opened(name) });
@@ -57,7 +62,7 @@ fn get(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench_local(|| black_box(runtime.block_on(store.get(SPACE, KEY))));
 }
 
-#[divan::bench(args = ["memory", "fjall"])]
+#[divan::bench(args = ["memory", "fjall", "sqlite", "sled"])]
 fn put_alone(bencher: Bencher<'_, '_>, name: &str) {
     let runtime = runtime();
     let (store, _folder) = runtime.block_on(async { opened(name) });
@@ -65,7 +70,7 @@ fn put_alone(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// 64 writers share trips to the disk.
-#[divan::bench(args = ["memory", "fjall"])]
+#[divan::bench(args = ["memory", "fjall", "sqlite", "sled"])]
 fn put_by_64(bencher: Bencher<'_, '_>, name: &str) {
     let runtime = runtime();
     let (store, _folder) = runtime.block_on(async { opened(name) });

@@ -24,18 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Bus,
-    builtin::{admin::Admin, channels, live::Live, observe::Observe},
+    builtin::{admin::Admin, channels, keeper::Keeper, live::Live, observe::Observe},
     channel::{self, Channels},
     config::{Auth, Settings},
     listener::Bounds,
     session::IiiShared,
-    storage,
+    storage::{self, Storage},
     supervisor::{self, this_program_as_guard},
 };
 
 pub use crew::Hire;
 pub use follow::Follow;
-pub use note::{Note, engines_dir};
+pub use note::{Note, claim, engines_dir};
 pub use parts::Relog;
 
 use common::{Common, WORKER_STOP, open, reachable};
@@ -104,8 +104,7 @@ pub async fn start(
     })?;
     let note = Note::claim(&settings.data_dir)?;
     let token = token::read_or_make(&settings.data_dir)?;
-    let store =
-        storage::fjall::open(&settings.data_dir.join("store")).context("cannot open the store")?;
+    let store = open_store(settings)?;
     let (observe, telemetry) = Observe::open(settings.modules.observe()?);
     bus.watch(telemetry.watcher());
     let common = Arc::new(Common {
@@ -142,11 +141,14 @@ pub async fn start(
         bus.clock(),
         telemetry,
         about.clone(),
+        Arc::clone(&common.store),
     );
     let channels = Arc::new(channels::Channels(Arc::clone(&common.channels)));
+    let keeper = Arc::new(Keeper(Arc::clone(&common.store)));
     let fixed = vec![
         open(&bus, "engine", Trust::Engine, admin).await?,
         open(&bus, "channels", Trust::Engine, channels).await?,
+        open(&bus, "storage", Trust::Engine, keeper).await?,
     ];
     for step in made {
         modules.take(step).await?;
@@ -188,6 +190,17 @@ pub async fn start(
         shutdown,
         deadlines,
     })
+}
+
+fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Storage>> {
+    let adapter = settings.storage.adapter;
+    if adapter == storage::Adapter::Memory {
+        tracing::warn!(
+            "`storage.adapter` is `memory`: everything is forgotten when the engine ends"
+        );
+    }
+    let opened = adapter.open(&settings.data_dir.join("store"));
+    opened.context("cannot open the store")
 }
 
 fn bounds(settings: &Settings) -> anyhow::Result<Bounds> {

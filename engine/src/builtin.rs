@@ -10,6 +10,7 @@ pub mod exec;
 pub mod firing;
 pub mod http;
 pub mod http_functions;
+pub mod keeper;
 mod lanes;
 pub(crate) mod live;
 mod moving;

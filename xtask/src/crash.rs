@@ -19,6 +19,7 @@ pub(crate) fn run(given: &[&str]) -> Result<()> {
             }
             "--rounds" => "AGENTOS_CRASH_ROUNDS",
             "--seed" => "AGENTOS_CRASH_SEED",
+            "--storage" => "AGENTOS_CRASH_STORAGE",
             other => bail!("crash does not know {other}; see `cargo xtask help`"),
         };
         let value = words

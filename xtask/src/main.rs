@@ -17,8 +17,8 @@ cargo xtask VERB
   lint         rustfmt and clippy, as CI asks for
   bench boot   warm start and idle memory of the engine with its in-process workers
   bench ..     the engine against a relay and others (bench/README.md); `bench --help` says what can be given
-  crash        kills the engine under load 200 times and counts what is lost; --rounds N, --seed N;
-               --power-cut cuts the power of its disk instead (needs root)
+  crash        kills the engine under load 200 times and counts what is lost; --rounds N, --seed N,
+               --storage ADAPTER; --power-cut cuts the power of its disk instead (needs root)
   fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz and a nightly toolchain)";
 
 fn main() -> ExitCode {

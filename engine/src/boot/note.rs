@@ -28,6 +28,14 @@ pub fn engines_dir(agentos_home: Option<&str>, home: Option<&str>) -> Option<Pat
         .map(|base| base.join("engines"))
 }
 
+/// Takes the data directory, so that no engine starts there meanwhile.
+///
+/// # Errors
+/// When an engine has it.
+pub fn claim(data_dir: &Path) -> anyhow::Result<Note> {
+    Note::claim(data_dir)
+}
+
 impl Note {
     /// Takes the data directory for this engine alone.
     pub(super) fn claim(data_dir: &Path) -> anyhow::Result<Self> {

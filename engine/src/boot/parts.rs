@@ -133,7 +133,7 @@ impl Parts {
             Part::Watches => Step::Watches,
             Part::Grace => Step::Grace,
             Part::Log => Step::Log,
-            Part::DataDir | Part::Limits | Part::Supervision => Step::Restart,
+            Part::DataDir | Part::Storage | Part::Limits | Part::Supervision => Step::Restart,
         })
     }
 
@@ -214,8 +214,12 @@ impl Parts {
         let stream = self.modules.stream_address();
         let stream = stream.map(|address| format!("ws://{}", reachable(address)));
         let data_dir = &self.started.data_dir;
-        self.about
-            .set(json!({ "url": url, "http": http, "data_dir": data_dir }));
+        let mut about = json!({ "url": url, "http": http, "data_dir": data_dir });
+        let relaxed = self.in_force.modules.state()?.relaxed_scopes;
+        if !relaxed.is_empty() {
+            about["relaxed_scopes"] = relaxed.into();
+        }
+        self.about.set(about);
         self.note.publish(
             self.engines_dir.as_deref(),
             &url,

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     builtin::{live::Live, observe::Telemetry},
     clock::Clock,
+    storage::Storage,
     supervisor,
 };
 use changes::Changes;
@@ -55,6 +56,7 @@ pub struct Admin {
     pub(crate) telemetry: Telemetry,
     /// What `engine::status` says about addresses and folders.
     pub(crate) about: Live<Value>,
+    pub(crate) store: Arc<dyn Storage>,
     changes: Arc<Changes>,
 }
 
@@ -76,6 +78,7 @@ impl Admin {
         clock: Clock,
         telemetry: Telemetry,
         about: Live<Value>,
+        store: Arc<dyn Storage>,
     ) -> Arc<Self> {
         Arc::new(Admin {
             directory,
@@ -84,6 +87,7 @@ impl Admin {
             clock,
             telemetry,
             about,
+            store,
             changes: Arc::default(),
         })
     }
@@ -115,7 +119,11 @@ impl Admin {
             "calls_in_flight": self.directory.calls_in_flight(),
             "workers": self.list_workers(&listing::Wanted::default(), false)["workers"],
             "processes": self.supervisor.statuses(),
+            "storage": self.store.health().adapter,
         });
+        if let Some(trouble) = self.store.health().read_only {
+            status["storage_trouble"] = json!(trouble);
+        }
         if let (Value::Object(status), Value::Object(about)) = (&mut status, &*self.about.get()) {
             status.extend(about.clone());
         }

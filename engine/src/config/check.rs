@@ -53,6 +53,7 @@ impl Check<'_> {
             http,
             stream,
             data_dir: self.data_dir(written.data_dir.as_deref()),
+            storage: written.storage.clone(),
             limits: self.limits(&written)?,
             log: written.log.clone(),
             workers: self.workers(written, program)?,

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Access, Http, Limits, Listener, Log, Module, Settings, host::Host};
-use crate::{builtin::exec, supervisor::Manifest};
+use crate::{builtin::exec, storage, supervisor::Manifest};
 
 /// A part of the engine that has settings of its own.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,6 +31,7 @@ pub enum Part {
     Grace,
     DataDir,
     Limits,
+    Storage,
     /// How worker processes are ended, and how large their logs become.
     Supervision,
 }
@@ -52,7 +53,10 @@ pub enum How {
 impl Change {
     /// Must the engine be started again for this one, whatever it is?
     pub fn needs_restart(&self) -> bool {
-        matches!(self.part, Part::DataDir | Part::Limits | Part::Supervision)
+        matches!(
+            self.part,
+            Part::DataDir | Part::Storage | Part::Limits | Part::Supervision
+        )
     }
 }
 
@@ -69,6 +73,7 @@ impl fmt::Display for Part {
             Part::Grace => f.write_str("registration_namespace_grace_ms"),
             Part::DataDir => f.write_str("data_dir"),
             Part::Limits => f.write_str("limits"),
+            Part::Storage => f.write_str("storage"),
             Part::Supervision => f.write_str("workers.stop_timeout_ms or workers.log_bytes_max"),
         }
     }
@@ -88,6 +93,7 @@ enum Body<'a> {
     Grace(Duration),
     DataDir(&'a Path),
     Limits(&'a Limits),
+    Storage(&'a storage::Config),
     Supervision(Duration, u64),
 }
 
@@ -148,6 +154,7 @@ fn parts(settings: &Settings) -> BTreeMap<Part, Body<'_>> {
     let workers = &settings.workers;
     parts.insert(Part::DataDir, Body::DataDir(&settings.data_dir));
     parts.insert(Part::Limits, Body::Limits(&settings.limits));
+    parts.insert(Part::Storage, Body::Storage(&settings.storage));
     let supervision = Body::Supervision(workers.stop_timeout, workers.log_bytes_max);
     parts.insert(Part::Supervision, supervision);
     parts

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Document, Error, Modules, Rbac, Remark};
-use crate::{builtin::exec, supervisor::Manifest};
+use crate::{builtin::exec, storage, supervisor::Manifest};
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub stream: Listener,
     /// Absolute.
     pub data_dir: PathBuf,
+    /// What keeps the records of the built-ins, in a folder of the data directory.
+    pub storage: storage::Config,
     pub workers: Workers,
     /// Which built-ins run, and what each is asked for.
     pub modules: Modules,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Auth, Conflicts, Limits, Log};
+use crate::storage;
 
 /// How long registrations of a worker of iii wait for its namespace, which comes behind them. Not
 /// at all: they are moved when it comes.
@@ -16,6 +17,7 @@ const GRACE_MS: u64 = 0;
 pub(super) struct Written {
     pub(super) listen: Listen,
     pub(super) data_dir: Option<PathBuf>,
+    pub(super) storage: storage::Config,
     pub(super) workers: Workers,
     // Read by the workers' own types; see [`super::Section`].
     #[serde(rename = "agent")]
@@ -58,6 +60,7 @@ impl Default for Written {
         Written {
             listen: Listen::default(),
             data_dir: None,
+            storage: storage::Config::default(),
             workers: Workers::default(),
             _agent: IgnoredAny,
             _api: IgnoredAny,

@@ -1,6 +1,7 @@
 //! A batch: what one commit expects and writes.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, KEY_BYTES_MAX, Space, Version};
 
@@ -10,6 +11,19 @@ use super::{Error, KEY_BYTES_MAX, Space, Version};
 pub struct Batch {
     pub(super) expects: Vec<Expect>,
     pub(super) ops: Vec<Op>,
+    pub(super) durability: Durability,
+}
+
+/// What an acknowledged batch outlives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The end of the engine, however it ends. A power cut may take what was acknowledged in the
+    /// second before it, the newest first: there is no hole.
+    Relaxed,
+    /// A power cut, too.
+    #[default]
+    Durable,
 }
 
 /// A condition on the newest record of a key.
@@ -58,6 +72,11 @@ impl Batch {
             key: key.into(),
             value: None,
         })
+    }
+
+    /// What the batch is to outlive; a power cut unless told otherwise.
+    pub fn durability(&mut self, durability: Durability) {
+        self.durability = durability;
     }
 
     pub fn is_empty(&self) -> bool {

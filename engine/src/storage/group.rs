@@ -4,12 +4,14 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use bytes::Bytes;
 
-use super::{Batch, Committed, Error, Record, Space, Version};
+use super::{Batch, Committed, Durability, Error, Record, Space, Version};
 
 /// Batches admitted so far, as one set of writes.
 pub(super) struct Group {
     first: Version,
     next: Version,
+    /// The strongest that any batch asks for.
+    durability: Durability,
     writes: HashMap<(Space, Bytes), Option<Record>>,
 }
 
@@ -26,6 +28,7 @@ impl Group {
         Group {
             first: next,
             next,
+            durability: Durability::Relaxed,
             writes: HashMap::new(),
         }
     }
@@ -48,6 +51,7 @@ impl Group {
             }
         }
         let first = self.next;
+        self.durability = self.durability.max(batch.durability);
         for op in batch.ops {
             let version = self.next;
             self.next += 1;
@@ -65,6 +69,10 @@ impl Group {
     /// The number that the next group begins with.
     pub(super) fn next(&self) -> Version {
         self.next
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// True when no admitted batch wrote anything.

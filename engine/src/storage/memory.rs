@@ -11,7 +11,8 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::{
-    Batch, Committed, Entry, Error, Page, Record, Scan, Space, Storage, Version, group::Group,
+    Batch, Committed, Copied, Entry, Error, Health, Page, Record, Scan, Snapshot, Space, Storage,
+    Version, group::Group,
 };
 
 /// An empty store.
@@ -77,17 +78,47 @@ impl Storage for Memory {
             return Ok(Page::default());
         }
         let end = scan.end.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        let range = records.range((Bound::Included(scan.start.clone()), end));
-        scan.page(range.map(|(key, record)| {
-            Ok(Entry {
+        let mut filling = scan.filling();
+        for (key, record) in records.range((Bound::Included(scan.start.clone()), end)) {
+            if filling.is_full() {
+                break;
+            }
+            filling.push(Entry {
                 key: key.clone(),
                 record: record.clone(),
-            })
-        }))
+            });
+        }
+        Ok(filling.page)
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         self.spaces.write().commit(batch)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let copied = |space: &Space, key: &Bytes, record: &Record| Copied {
+            space: space.name().into(),
+            key: key.clone(),
+            record: Ok(record.clone()),
+        };
+        let spaces = self.spaces.read();
+        let records = spaces.records.iter();
+        let all: Vec<Copied> = records
+            .flat_map(|(space, records)| {
+                let records = records.iter();
+                records.map(move |(key, record)| copied(space, key, record))
+            })
+            .collect();
+        Ok(Snapshot::of(|pages| {
+            all.into_iter().try_for_each(|one| pages.push(one))
+        }))
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            adapter: "memory",
+            read_only: None,
+        }
     }
 }
 

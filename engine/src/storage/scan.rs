@@ -91,23 +91,35 @@ impl Scan {
         self.end.as_ref().is_some_and(|end| end <= &self.start)
     }
 
-    /// Fills one page from `entries`, which are those of the range in order.
-    pub(super) fn page<E>(
-        &self,
-        entries: impl IntoIterator<Item = Result<Entry, E>>,
-    ) -> Result<Page, E> {
-        let mut page = Page::default();
-        let mut bytes = 0;
-        for entry in entries {
-            if page.entries.len() == self.limit || bytes >= self.bytes_max {
-                page.more = true;
-                break;
-            }
-            let entry = entry?;
-            bytes += entry.key.len() + entry.record.value.len();
-            page.entries.push(entry);
+    /// An empty page of this walk, to be filled with what is in its range, in order.
+    pub(super) fn filling(&self) -> Filling {
+        Filling {
+            page: Page::default(),
+            room: self.limit,
+            bytes_left: self.bytes_max,
         }
-        Ok(page)
+    }
+}
+
+/// A page that is being filled.
+pub(super) struct Filling {
+    pub(super) page: Page,
+    room: usize,
+    bytes_left: usize,
+}
+
+impl Filling {
+    /// Asked when there is one more record: true when that one belongs to the next page.
+    pub(super) fn is_full(&mut self) -> bool {
+        self.page.more = self.room == 0 || self.bytes_left == 0;
+        self.page.more
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        let bytes = entry.key.len() + entry.record.value.len();
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.room -= 1;
+        self.page.entries.push(entry);
     }
 }
 

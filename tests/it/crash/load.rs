@@ -35,21 +35,26 @@ impl Load {
     }
 }
 
-pub(super) fn start(client: &Client, round: u32, ledger: &Ledger) -> Load {
+pub(super) fn start(client: &Client, round: u32, ledger: &Ledger, only_state: bool) -> Load {
     let mut tasks = JoinSet::new();
     let writer = Arc::new(Writer {
         client: client.clone(),
         round,
         ledger: ledger.clone(),
     });
-    for kind in ENDLESS {
+    let endless = match only_state {
+        true => &[Kind::State][..],
+        false => &ENDLESS,
+    };
+    for kind in endless.iter().copied() {
         for _ in 0..WRITERS {
             let writer = Arc::clone(&writer);
             tasks.spawn(async move { while writer.write(kind).await {} });
         }
     }
+    let poisons = if only_state { 0 } else { POISONS };
     tasks.spawn(async move {
-        for _ in 0..POISONS {
+        for _ in 0..poisons {
             writer.write(Kind::Poison).await;
         }
     });

@@ -136,6 +136,9 @@ pub struct Entry {
     pub key: String,
     pub value: Doc,
     pub version: Version,
+    /// When it is to be forgotten, in milliseconds since 1970; absent when never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
 }
 
 /// What a bound function gets.

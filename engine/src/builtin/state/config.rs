@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::storage::Durability;
+
 /// Settings of `state`. Sizes are in bytes of UTF-8.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,6 +20,9 @@ pub struct Config {
     pub events_per_trigger_max: usize,
     /// Whether writes fire triggers.
     pub triggers_enabled: bool,
+    /// Scopes whose writes are acknowledged before they would survive a power cut; `cache*` stands for
+    /// all that begin so.
+    pub relaxed_scopes: Vec<String>,
     /// How often values past their `ttl_ms` are looked for. Readers never see them anyway.
     pub sweep_interval_ms: u64,
 }
@@ -32,7 +37,22 @@ impl Default for Config {
             writes_per_key_max: 1024,
             events_per_trigger_max: 1024,
             triggers_enabled: true,
+            relaxed_scopes: Vec::new(),
             sweep_interval_ms: 1000,
+        }
+    }
+}
+
+impl Config {
+    /// What writes of `scope` are to outlive.
+    pub(super) fn durability(&self, scope: &str) -> Durability {
+        let named = |name: &String| match name.strip_suffix('*') {
+            Some(beginning) => scope.starts_with(beginning),
+            None => scope == name,
+        };
+        match self.relaxed_scopes.iter().any(named) {
+            true => Durability::Relaxed,
+            false => Durability::Durable,
         }
     }
 }

@@ -97,6 +97,7 @@ impl Reads {
                     key,
                     value: row.doc,
                     version: row.version,
+                    due_ms: row.due_ms,
                 });
             }
         }

@@ -128,8 +128,10 @@ impl Writes {
         loop {
             let record = self.store.get(VALUES, address.bytes()).await?;
             let stored = record.as_ref().map(Row::decode).transpose()?;
-            let (now_ms, bytes_max) = ((self.clock)(), self.config.get().value_bytes_max);
+            let config = self.config.get();
+            let (now_ms, bytes_max) = ((self.clock)(), config.value_bytes_max);
             let mut plan = Plan::new(address, stored);
+            plan.batch.durability(config.durability(address.scope()));
             for job in jobs {
                 plan.add(&job.request, now_ms, bytes_max);
             }

@@ -114,6 +114,7 @@ impl<'a> Reading<'a> {
             http,
             stream,
             data_dir: self.check.data_dir(None),
+            storage: crate::storage::Config::default(),
             workers: Workers {
                 builtin: Vec::new(),
                 processes,

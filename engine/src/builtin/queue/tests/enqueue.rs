@@ -299,4 +299,8 @@ impl Storage for Stubborn {
         }
         self.store.commit(batch).await
     }
+
+    fn health(&self) -> crate::storage::Health {
+        self.store.health()
+    }
 }

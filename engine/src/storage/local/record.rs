@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::storage::{Error, Record, Space};
+use crate::storage::{Error, Record};
 
 /// First byte of every record: tells later builds how to read the rest.
 const FORMAT: u8 = 1;
@@ -13,7 +13,7 @@ const FORMAT: u8 = 1;
 /// Format (1), version (8, little endian), CRC-32C (4, little endian).
 const HEADER_BYTES: usize = 13;
 
-pub(super) fn encode(space: Space, key: &[u8], record: &Record) -> Vec<u8> {
+pub(super) fn encode(space: &str, key: &[u8], record: &Record) -> Vec<u8> {
     let version = record.version.to_le_bytes();
     let checksum = checksum(space, key, version, &record.value);
     let mut bytes = Vec::with_capacity(HEADER_BYTES + record.value.len());
@@ -24,12 +24,11 @@ pub(super) fn encode(space: Space, key: &[u8], record: &Record) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode(space: Space, key: &[u8], bytes: &[u8]) -> Result<Record, Error> {
+pub(super) fn decode(space: &str, key: &[u8], bytes: &[u8]) -> Result<Record, Error> {
     let damaged = |what| {
         Error::damaged(format!(
-            "{what} under key `{}` of space `{}`",
+            "{what} under key `{}` of space `{space}`",
             key.escape_ascii(),
-            space.name()
         ))
     };
     let (head, value) = bytes
@@ -49,8 +48,8 @@ pub(super) fn decode(space: Space, key: &[u8], bytes: &[u8]) -> Result<Record, E
     })
 }
 
-fn checksum(space: Space, key: &[u8], version: [u8; 8], value: &[u8]) -> u32 {
-    let space = crc32c::crc32c(space.name().as_bytes());
+fn checksum(space: &str, key: &[u8], version: [u8; 8], value: &[u8]) -> u32 {
+    let space = crc32c::crc32c(space.as_bytes());
     let key_bytes = (key.len() as u64).to_le_bytes();
     [&[FORMAT], &version[..], &key_bytes, key, value]
         .into_iter()
@@ -61,7 +60,7 @@ fn checksum(space: Space, key: &[u8], version: [u8; 8], value: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    const SPACE: Space = Space::new("test");
+    const SPACE: &str = "test";
 
     #[test]
     fn every_flipped_bit_is_found() {
@@ -89,7 +88,7 @@ mod tests {
             },
         );
         assert!(decode(SPACE, b"kez", &bytes).is_err());
-        assert!(decode(Space::new("other"), b"key", &bytes).is_err());
+        assert!(decode("other", b"key", &bytes).is_err());
         assert!(decode(SPACE, b"key", &bytes[..12]).is_err());
     }
 }
