@@ -187,28 +187,27 @@ impl Engine {
 
     /// Runs `agentos` with the engine's address and token; gives exit code, output, errors.
     pub(crate) fn cli(&self, arguments: &[&str], input: &str) -> Result<(i32, String, String)> {
-        let mut child = Command::new(binary())
+        let mut command = self.command(arguments);
+        command
+            .env("AGENTOS_URL", &self.url)
+            .env("AGENTOS_TOKEN", &self.token);
+        finish(command, input)
+    }
+
+    /// As [`Engine::cli`], on an account where no engine runs.
+    pub(crate) fn cli_without_engine(&self, arguments: &[&str]) -> Result<(i32, String, String)> {
+        let mut command = self.command(arguments);
+        command.env("AGENTOS_HOME", self.folder.path().join("nowhere"));
+        finish(command, "")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
             .args(arguments)
             .current_dir(self.folder.path())
-            .env("AGENTOS_URL", &self.url)
-            .env("AGENTOS_TOKEN", &self.token)
-            .env("AGENTOS_HOME", self.folder.path().join("home"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        child
-            .stdin
-            .take()
-            .context("piped")?
-            .write_all(input.as_bytes())?;
-        let output = child.wait_with_output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok((
-            output.status.code().unwrap_or(-1),
-            text(&output.stdout),
-            text(&output.stderr),
-        ))
+            .env("AGENTOS_HOME", self.folder.path().join("home"));
+        command
     }
 
     /// As `kill -9`; gives the folder back for the next engine.
@@ -236,6 +235,27 @@ impl Engine {
         let pid = rustix::process::Pid::from_raw(pid).context("a process has a number")?;
         Ok(rustix::process::kill_process(pid, signal)?)
     }
+}
+
+/// Runs a command with `input`; gives exit code, output, errors.
+fn finish(mut command: Command, input: &str) -> Result<(i32, String, String)> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("piped")?
+        .write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    ))
 }
 
 impl Drop for Engine {

@@ -33,6 +33,7 @@ mod queue_chaos;
 mod queue_tools;
 mod raw;
 mod reload;
+mod storage;
 mod stream;
 mod stream_clients;
 mod supervised;

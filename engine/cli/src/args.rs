@@ -81,6 +81,22 @@ pub(crate) enum Verb {
     /// Look at a settings file
     #[command(subcommand)]
     Config(Config),
+    /// Look at values of the state, and change them
+    #[command(subcommand)]
+    State(State),
+    /// Copy everything that the running engine stores into a file
+    Backup {
+        /// The file to write; it is there as a whole or not at all
+        file: PathBuf,
+    },
+    /// Make a store of a backup, in the data directory of an engine that does not run
+    Restore(Restore),
+    /// Read everything that is stored and compare the checksums; the engine may run or not
+    Doctor {
+        /// Settings that say where the store is, when no engine runs [default: config.yaml, if there is one]
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print the engine's token
     Token,
     /// Print completions for a shell
@@ -158,6 +174,59 @@ pub(crate) struct Events {
     /// Only these, for instance trigger_refused,void_call_failed
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum State {
+    /// Print a value
+    Get { scope: String, key: String },
+    /// Store a value
+    Set {
+        scope: String,
+        key: String,
+        /// JSON; what is none is taken as a text
+        value: String,
+        /// Only if this is the value's version; 0 means that there must be none
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<u64>,
+        /// Forget it after so many milliseconds
+        #[arg(long, value_name = "MS")]
+        ttl_ms: Option<u64>,
+    },
+    /// List scopes, or the values of one
+    Ls {
+        scope: Option<String>,
+        /// Only keys that begin with it
+        #[arg(long, value_name = "TEXT", requires = "scope")]
+        prefix: Option<String>,
+    },
+    /// Remove a value
+    Rm {
+        scope: String,
+        key: String,
+        /// Only if this is the value's version
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<u64>,
+    },
+    /// Print all values, or those of a scope, as JSON lines
+    Export { scope: Option<String> },
+    /// Store the values of JSON lines
+    Import {
+        /// A file that `export` has written; - is standard input
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Restore {
+    /// A file that `agentos backup` has written
+    pub(crate) file: PathBuf,
+    /// Put it in the place of a store that is there, and keep that one beside it
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Settings that say where the store is, and its adapter [default: config.yaml, if there is one]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

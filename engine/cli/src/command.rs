@@ -6,11 +6,13 @@ mod chat;
 mod config;
 mod cron;
 mod events;
+mod keep;
 mod key;
 mod listing;
 mod logs;
 mod new;
 mod queue;
+mod state;
 mod stop;
 
 use clap::CommandFactory;
@@ -42,6 +44,10 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Events(events) => events::run(events, common, screen).await,
         Verb::Logs(logs) => logs::run(logs, common, screen).await,
         Verb::Config(Config::Check { file, auth }) => config::check(file, auth, common, screen),
+        Verb::Backup { file } => keep::backup(&file, common, screen).await,
+        Verb::Restore(restore) => keep::restore(&restore, common, screen),
+        Verb::Doctor { config } => keep::doctor(config.as_deref(), common, screen).await,
+        Verb::State(verb) => state::run(verb, common, screen).await,
         Verb::Token => token(common, screen),
         Verb::Completions { shell } => {
             let mut text = Vec::new();

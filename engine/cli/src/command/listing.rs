@@ -21,6 +21,10 @@ pub(crate) async fn status(common: &Common, screen: &Screen) -> Result<(), Failu
     }
     for (name, value) in status.as_object().into_iter().flatten() {
         let text = match value {
+            Value::Array(list) if name == "relaxed_scopes" => {
+                let names = list.iter().filter_map(Value::as_str);
+                names.collect::<Vec<_>>().join(", ")
+            }
             Value::Array(list) => list.len().to_string(),
             Value::Number(ms) if name == "uptime_ms" => age(ms.as_u64().unwrap_or_default()),
             other => plain(other),
