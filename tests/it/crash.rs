@@ -161,8 +161,11 @@ fn asked(what: &str) -> Option<String> {
 async fn kill_9_loses_and_doubles_nothing() -> Result<()> {
     let figures = Plan::new(5).run().await?;
     assert!(figures.is_clean(), "{figures}");
+    // A run that a crash cut off holds its lock for half a minute, so a short loop may see none.
+    let mut written = figures.acknowledged.clone();
+    written.remove(&Kind::Cron);
     assert!(
-        figures.acknowledged.values().all(|count| *count > 0),
+        written.values().all(|count| *count > 0),
         "too little load to tell: {figures}"
     );
     Ok(())
