@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Engine, eventually};
+use crate::harness::eventually;
 
 /// A file system in memory; its room is given back when this is dropped.
 struct Small(PathBuf);
