@@ -160,7 +160,7 @@ async fn a_worker_hears_of_a_small_call_before_the_rest_of_a_large_one() -> Resu
         };
         // Back in parts of another size.
         if order.len() == 2 {
-            for part in in_parts(1, &reply, 1 << 19)? {
+            for part in in_parts(1, &reply, 1 << 20)? {
                 worker.say_bytes(part).await?;
             }
         }
@@ -182,7 +182,7 @@ async fn a_client_that_knows_no_parts_gets_whole_messages() -> Result<()> {
     let mut worker = V2::connect(&engine, "old").await?;
     offer(&mut worker, "old::take").await?;
     let mut caller = V2::connect(&engine, "caller").await?;
-    let payload = Payload::binary(vec![1; 1 << 19]);
+    let payload = Payload::binary(vec![1; 1 << 20]);
     caller.say(&call(1, "old::take", payload.clone())).await?;
     let Frame::Call(came) = worker.hear_frame().await? else {
         bail!("expected a call");

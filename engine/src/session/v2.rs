@@ -93,6 +93,8 @@ impl V2 {
         // One with rules sends its calls past them.
         self.caller = Some(opened.caller).filter(|_| !self.is_limited);
         self.outbox.opened();
+        // Whoever has shown the token in `hello` only was a stranger until now.
+        self.outbox.hear_up_to(self.gate.message_bytes_max());
         let welcome = Welcome {
             session: opened.public_id.to_string(),
             reattach_token: None,

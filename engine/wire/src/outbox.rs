@@ -4,7 +4,15 @@
 //! session's dialect ([`Outbox::write`]). Clients leave frames ([`Outbox::push`]) that are written
 //! when there is a connection, and may be taken back until then. A session uses one of the two.
 
-use std::{borrow::Cow, collections::VecDeque, sync::Arc, task::Waker};
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
 
 use agentos_protocol::{
     ErrorBody, Frame,
@@ -109,6 +117,8 @@ pub struct Outbox {
     sending: Mutex<Sending>,
     reader: AtomicWaker,
     limits: Limits,
+    /// Largest message that is taken from the peer.
+    heard_bytes_max: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -139,6 +149,7 @@ impl Outbox {
             sending: Mutex::default(),
             reader: AtomicWaker::new(),
             limits,
+            heard_bytes_max: Arc::default(),
         }
     }
 
@@ -396,14 +407,27 @@ impl Outbox {
 
     // ── For the pump, and for whoever flushes in its place ──────────────────────────────────
 
-    /// A new connection: what an earlier one was given is lost with it.
-    pub(crate) fn connect(&self, direct: Option<Direct>, said: Draft) {
+    /// A new connection: what an earlier one was given is lost with it. Gives back where the reader
+    /// finds how large a message may be, which is `bytes_max` at first.
+    pub(crate) fn connect(
+        &self,
+        direct: Option<Direct>,
+        said: Draft,
+        bytes_max: usize,
+    ) -> Arc<AtomicUsize> {
         {
             let mut waiting = self.waiting.lock();
             waiting.transfers = None;
             waiting.done = None;
         }
         *self.sending.lock() = Sending::new(direct, said);
+        self.hear_up_to(bytes_max);
+        Arc::clone(&self.heard_bytes_max)
+    }
+
+    /// Messages of so many bytes are taken from now on.
+    pub fn hear_up_to(&self, bytes_max: usize) {
+        self.heard_bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// The connection is over: lets go of its socket, so that it closes when its task does.
@@ -655,10 +679,7 @@ fn size_of_json(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Wake,
-    };
+    use std::task::Wake;
 
     use agentos_protocol::{Call, CallRef, Payload};
 

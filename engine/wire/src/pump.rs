@@ -117,7 +117,7 @@ where
         direct,
         said,
     } = socket;
-    outbox.connect(direct, said);
+    let bytes_max = outbox.connect(direct, said, bytes_max);
     let mut state = State {
         role,
         reader: Reader::new(role, bytes_max, first),

@@ -8,6 +8,10 @@ use std::{
     cell::Cell,
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -140,7 +144,8 @@ pub(crate) enum Turn {
 /// See the module.
 pub(crate) struct Reader {
     role: Role,
-    bytes_max: usize,
+    /// Of a message. May be raised when it is known who speaks.
+    bytes_max: Arc<AtomicUsize>,
     /// The beginning of a frame.
     rest: Vec<u8>,
     message: Option<Collected>,
@@ -166,7 +171,7 @@ thread_local! {
 
 impl Reader {
     /// Takes messages of at most `bytes_max`. `first`: what came with the handshake.
-    pub(crate) fn new(role: Role, bytes_max: usize, first: Vec<u8>) -> Self {
+    pub(crate) fn new(role: Role, bytes_max: Arc<AtomicUsize>, first: Vec<u8>) -> Self {
         Reader {
             role,
             bytes_max,
@@ -287,7 +292,7 @@ impl Reader {
         }
         let before = self.message.as_ref().map_or(0, |message| message.come);
         let total = header.len.saturating_add(before as u64);
-        if !header.opcode.is_control() && total > self.bytes_max as u64 {
+        if !header.opcode.is_control() && total > self.bytes_max.load(Ordering::Relaxed) as u64 {
             return Err(Fault::TooLarge(total));
         }
         Ok(())

@@ -57,7 +57,7 @@ fn read(bytes: &[u8], role: Role, bytes_max: usize, sizes: &[usize]) -> (Vec<Tol
         bytes,
         sizes: sizes.iter().cycle(),
     };
-    let mut reader = Reader::new(role, bytes_max, Vec::new());
+    let mut reader = Reader::new(role, Arc::new(bytes_max.into()), Vec::new());
     let mut told = Vec::new();
     let mut context = Context::from_waker(Waker::noop());
     loop {
@@ -224,7 +224,7 @@ fn who_wants_to_stop_hears_the_rest_next_time() {
             Message::text("three"),
         ],
     );
-    let mut reader = Reader::new(Role::Server, 1 << 20, bytes);
+    let mut reader = Reader::new(Role::Server, Arc::new((1 << 20).into()), bytes);
     let mut heard = Vec::new();
     for _ in 0..3 {
         let turn = reader.take_first(&mut |message| {
