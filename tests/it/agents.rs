@@ -13,6 +13,7 @@ use agentos_sdk::Client;
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, future::try_join_all};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
     chat::{records, scripted},
@@ -26,6 +27,13 @@ async fn engine(script: &str, agent: Value) -> Result<Engine> {
     let mut config: Value = serde_json::from_str(&config)?;
     config["agent"] = agent;
     Engine::start_in(folder, &config.to_string(), &WORKERS).await
+}
+
+/// An engine in the folder of one that was killed, where models say something else now.
+async fn revive(folder: TempDir, script: &str) -> Result<Engine> {
+    fs::write(folder.path().join("script.yaml"), script)?;
+    let config = fs::read_to_string(folder.path().join("config.yaml"))?;
+    Engine::start_in(folder, &config, &WORKERS).await
 }
 
 /// Tools that count how often they were called.
@@ -260,12 +268,7 @@ async fn a_run_goes_on_after_kill_9_in_the_middle_of_a_tool() -> Result<()> {
     ensure!(call.await?, "nobody answers");
     drop((caller, tools));
 
-    fs::write(
-        folder.path().join("script.yaml"),
-        "turns: [[{ text: Done. }]]",
-    )?;
-    let config = fs::read_to_string(folder.path().join("config.yaml"))?;
-    let engine = Engine::start_in(folder, &config, &WORKERS).await?;
+    let engine = revive(folder, "turns: [[{ text: Done. }]]").await?;
     let caller = engine.worker("caller").await?;
     let done = || async {
         let runs: Value = caller
@@ -335,12 +338,7 @@ async fn risky_tools_wait_for_a_word_that_may_come_after_kill_9() -> Result<()> 
     let folder = engine.kill()?;
     ensure!(lost.await?, "nobody answers");
     drop((caller, first_tools));
-    fs::write(
-        folder.path().join("script.yaml"),
-        "turns: [[{ text: At last. }]]",
-    )?;
-    let config = fs::read_to_string(folder.path().join("config.yaml"))?;
-    let engine = Engine::start_in(folder, &config, &WORKERS).await?;
+    let engine = revive(folder, "turns: [[{ text: At last. }]]").await?;
     let _tools = tools(&engine, &calls).await?;
     assert_eq!(waiting(&engine).await?, id, "it still waits");
     assert_eq!(calls.load(Ordering::Relaxed), 1);

@@ -149,7 +149,7 @@ async fn workers_die_and_groups_stay_in_order() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes"]
+#[ignore = "minutes, for figures; `cargo test --release -p agentos-tests --test it -- --ignored --nocapture queue_chaos`"]
 async fn workers_die_over_100_000_messages() -> Result<()> {
     let (lives, repeated) = survive(100_000).await?;
     println!("{lives} workers died, {repeated} effects were repeated");
@@ -165,7 +165,7 @@ fn resident_mib(engine: &Engine) -> Result<u64> {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes"]
+#[ignore = "minutes, for figures; `cargo test --release -p agentos-tests --test it -- --ignored --nocapture queue_chaos`"]
 async fn a_million_messages_wait() -> Result<()> {
     const MESSAGES: u64 = 1_000_000;
     let settings = "queue: { queue_configs: { orders: {} } }";

@@ -3,14 +3,12 @@
 //! Dropping the future drops the call behind it: a client that goes away stops the model.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use agentos_contract::{keys::Scope, llm::Dialect};
+use agentos_contract::llm::Dialect;
 use agentos_sdk::{Context, Sink};
-use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -20,7 +18,7 @@ use crate::{
     error::Failure,
     forward::{Forward, Sent},
     http::{Answer, Request},
-    keys::{self, Pass},
+    keys::Entered,
     relay::Relay,
     request,
     shape::{Chunks, Frame},
@@ -35,15 +33,14 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
-        let (headers, body) = request.parts()?;
-        let pass = self.admit(context.bus(), who, &body).await?;
-        let target = ask::target(&context, body.get("model")).await?;
+        let entered = self.enter(context.bus(), request).await?;
+        let target = ask::target(&context, entered.body.get("model")).await?;
         let mut sink = sink.lock().await;
-        let forward = self.forward(&context, Dialect::OpenAiChat, &headers, &body, &pass);
+        let forward = self.forward(&context, Dialect::OpenAiChat, &entered);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
+        let Entered { body, pass, .. } = entered;
         let request = request::read(body)?;
         let frame = Frame {
             id: new_id("chatcmpl-"),
@@ -71,16 +68,12 @@ impl Api {
         &self,
         context: &'a Context,
         dialect: Dialect,
-        headers: &'a BTreeMap<String, String>,
-        body: &'a Map<String, Value>,
-        pass: &'a Pass,
+        entered: &'a Entered,
     ) -> Forward<'a> {
         Forward {
             context,
             dialect,
-            headers,
-            body,
-            pass,
+            entered,
             timeout: self.answer_timeout(),
             patience: self.patience(),
         }

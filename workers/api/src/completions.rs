@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use agentos_contract::{
     chat::Message,
-    keys::Scope,
     llm::{CompleteRequest, Dialect, Usage},
 };
 use agentos_sdk::{Context, Sink};
@@ -21,7 +20,7 @@ use crate::{
     fields::{Fields, model},
     forward::Sent,
     http::{Answer, Request},
-    keys,
+    keys::Entered,
     relay::{Relay, Wording},
     request::CHOICES_MAX,
     shape::{Frame, total, usage},
@@ -48,15 +47,14 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
-        let (headers, body) = request.parts()?;
-        let pass = self.admit(context.bus(), who, &body).await?;
-        let target = ask::target(&context, body.get("model")).await?;
+        let entered = self.enter(context.bus(), request).await?;
+        let target = ask::target(&context, entered.body.get("model")).await?;
         let mut sink = sink.lock().await;
-        let forward = self.forward(&context, Dialect::OpenAiCompletions, &headers, &body, &pass);
+        let forward = self.forward(&context, Dialect::OpenAiCompletions, &entered);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
+        let Entered { body, pass, .. } = entered;
         let wanted = read(body)?;
         let frame = Frame {
             id: new_id("cmpl-"),

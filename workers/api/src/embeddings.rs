@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use agentos_contract::{
     embedding::{Embeddings, GENERATE, GenerateRequest},
-    keys::Scope,
     llm::Dialect,
 };
 use agentos_sdk::{Code, Context};
@@ -15,7 +14,6 @@ use crate::{
     Api,
     error::Failure,
     http::{Answer, Request},
-    keys,
 };
 
 /// As many as OpenAI takes.
@@ -31,13 +29,10 @@ impl Api {
         context: Context,
         request: Request,
     ) -> Result<Answer, Failure> {
-        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
-        let (headers, body) = request.parts()?;
-        let pass = self.admit(context.bus(), who, &body).await?;
-        match create(&context, &body).await {
+        let entered = self.enter(context.bus(), request).await?;
+        match create(&context, &entered.body).await {
             Err(failure) if failure.status == 404 || failure.status == 503 => {
-                let forward =
-                    self.forward(&context, Dialect::OpenAiEmbeddings, &headers, &body, &pass);
+                let forward = self.forward(&context, Dialect::OpenAiEmbeddings, &entered);
                 forward.send_whole().await?.ok_or(failure)
             }
             made => made,

@@ -7,13 +7,13 @@ use agentos_contract::llm::{
     Account, Dialect, FORWARD, ForwardHead, ForwardStart, Forwarded, OTHER_FAMILY,
 };
 use agentos_sdk::{CallStream, Code, Context, Encoding, Error, Origin, Payload, Sink};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::{
     ask::Target,
     error::Failure,
     http::{Answer, stream_head},
-    keys::Pass,
+    keys::Entered,
     sse::{Patience, data, named},
 };
 
@@ -28,9 +28,7 @@ const LIMITS: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
 pub(crate) struct Forward<'a> {
     pub(crate) context: &'a Context,
     pub(crate) dialect: Dialect,
-    pub(crate) headers: &'a BTreeMap<String, String>,
-    pub(crate) body: &'a Map<String, Value>,
-    pub(crate) pass: &'a Pass,
+    pub(crate) entered: &'a Entered,
     pub(crate) timeout: Duration,
     pub(crate) patience: Patience,
 }
@@ -58,6 +56,7 @@ impl Forward<'_> {
             return Ok(Sent::NotHere);
         }
         let stream = self
+            .entered
             .body
             .get("stream")
             .is_some_and(|stream| *stream == true);
@@ -81,19 +80,20 @@ impl Forward<'_> {
     }
 
     fn call(&self) -> Result<CallStream, Error> {
-        let wanted = |name: &&str| Some(((*name).to_owned(), self.headers.get(*name)?.clone()));
+        let wanted =
+            |name: &&str| Some(((*name).to_owned(), self.entered.headers.get(*name)?.clone()));
         let head = ForwardHead {
             dialect: self.dialect,
             headers: PASSED_ON.iter().filter_map(wanted).collect(),
             account: Account {
-                key: self.pass.key(),
+                key: self.entered.pass.key(),
                 ..Account::default()
             },
             ..ForwardHead::default()
         };
         let call = self.context.bus().call(FORWARD).timeout(self.timeout);
         call.metadata(json!(head).to_string())
-            .stream_payload(Payload::json(json!(self.body).to_string()))
+            .stream_payload(Payload::json(json!(self.entered.body).to_string()))
     }
 
     async fn whole(&self) -> Result<Answer, Error> {
@@ -157,7 +157,7 @@ impl Forward<'_> {
     /// Charges what was used, where the provider has told.
     fn settle(&self, end: &Payload) {
         let told = end.decode::<Forwarded>().ok().and_then(|end| end.usage);
-        if let (Some(usage), Some(charge)) = (told, &self.pass.charge) {
+        if let (Some(usage), Some(charge)) = (told, &self.entered.pass.charge) {
             charge.used(usage);
         }
     }

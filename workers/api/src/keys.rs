@@ -2,7 +2,7 @@
 //!
 //! Only hashes are kept. A secret has 244 random bits, so that its plain SHA-256 tells nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use agentos_contract::{
     keys::{Key, KeyRef, MadeKey, NewKey, Scope},
@@ -74,7 +74,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// A request that was let in: who sent it, and what it costs them.
+/// Who sent a request that was let in, and what it costs them.
 pub(crate) struct Pass {
     pub(crate) who: Who,
     pub(crate) charge: Option<Arc<Charge>>,
@@ -87,17 +87,21 @@ impl Pass {
     }
 }
 
+/// A request that was let in.
+pub(crate) struct Entered {
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Map<String, Value>,
+    pub(crate) pass: Pass,
+}
+
 impl Api {
-    /// Lets in whoever may ask the model that `body` names, and reserves what it may cost.
+    /// Lets in whoever may ask the model that the request names, and reserves what it may cost.
     ///
     /// # Errors
-    /// 401, 403 or 429.
-    pub(crate) async fn admit(
-        &self,
-        bus: &Bus,
-        who: Who,
-        body: &Map<String, Value>,
-    ) -> Result<Pass, Failure> {
+    /// 400 when the body is no object; 401, 403 or 429.
+    pub(crate) async fn enter(&self, bus: &Bus, request: Request) -> Result<Entered, Failure> {
+        let who = who(bus, &request, Scope::Chat).await?;
+        let (headers, body) = request.parts()?;
         let model = body
             .get("model")
             .and_then(Value::as_str)
@@ -105,8 +109,12 @@ impl Api {
         if !who.may_ask(model) {
             return Err(Failure::model_not_allowed(model));
         }
-        let charge = self.meters.admit(bus, &who, body).await?;
-        Ok(Pass { who, charge })
+        let charge = self.meters.admit(bus, &who, &body).await?;
+        Ok(Entered {
+            headers,
+            body,
+            pass: Pass { who, charge },
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     error::Failure,
     forward::Sent,
     http::{Answer, Request},
-    keys,
+    keys::{self, Entered},
     relay::Relay,
 };
 use shape::{Blocks, Head};
@@ -34,15 +34,14 @@ impl Api {
         sink: Arc<Mutex<Sink>>,
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
-        let who = keys::who(context.bus(), &request, Scope::Chat).await?;
-        let (headers, body) = request.parts()?;
-        let pass = self.admit(context.bus(), who, &body).await?;
-        let target = ask::target(&context, body.get("model")).await?;
+        let entered = self.enter(context.bus(), request).await?;
+        let target = ask::target(&context, entered.body.get("model")).await?;
         let mut sink = sink.lock().await;
-        let forward = self.forward(&context, Dialect::AnthropicMessages, &headers, &body, &pass);
+        let forward = self.forward(&context, Dialect::AnthropicMessages, &entered);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
+        let Entered { body, pass, .. } = entered;
         let request = request::read(body, true)?;
         let head = Head {
             id: new_id("msg_"),

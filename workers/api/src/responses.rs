@@ -13,7 +13,7 @@ use crate::{
     chat::{new_id, now_s},
     error::Failure,
     http::{Answer, Request},
-    keys,
+    keys::{self, Entered},
     relay::Relay,
 };
 use request::Wanted;
@@ -43,10 +43,8 @@ impl Api {
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
         let bus = context.bus();
-        let who = keys::who(bus, &request, Scope::Chat).await?;
-        let owner = who.id();
-        let body = request.object()?;
-        let pass = self.admit(bus, who, &body).await?;
+        let Entered { body, pass, .. } = self.enter(bus, request).await?;
+        let owner = pass.who.id();
         let mut wanted = request::read(body)?;
         shelf::resolve(bus, &owner, &mut wanted.input).await?;
         let earlier = match &wanted.previous {

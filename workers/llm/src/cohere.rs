@@ -42,15 +42,7 @@ impl Wire for Cohere {
 fn encode(ask: Ask<'_>, options: &Map<String, Value>) -> Result<Vec<u8>, Error> {
     let request = ask.request;
     one_choice(request)?;
-    let Conversation { system, turns } = Conversation::of(&request.messages)?;
-    let mut messages = Vec::new();
-    let system = joined(&system);
-    if !system.is_empty() {
-        messages.push(json!({ "role": "system", "content": system }));
-    }
-    for turn in &turns {
-        say(turn.speaker, &turn.blocks, &mut messages)?;
-    }
+    let messages = Conversation::written(&request.messages, say)?;
     let mut body = parameters::passed_on(request, options);
     set(&mut body, "model", Some(ask.model));
     set(&mut body, "messages", Some(messages));

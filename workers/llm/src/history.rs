@@ -29,6 +29,25 @@ pub(crate) struct Conversation {
     pub(crate) turns: Vec<Turn>,
 }
 
+impl Conversation {
+    /// As a list that `say` writes turn by turn, with the system's text before all others.
+    pub(crate) fn written(
+        messages: &[Message],
+        say: impl Fn(Speaker, &[Block], &mut Vec<Value>) -> Result<(), Error>,
+    ) -> Result<Vec<Value>, Error> {
+        let Conversation { system, turns } = Conversation::of(messages)?;
+        let mut written = Vec::new();
+        let system = joined(&system);
+        if !system.is_empty() {
+            written.push(json!({ "role": "system", "content": system }));
+        }
+        for turn in &turns {
+            say(turn.speaker, &turn.blocks, &mut written)?;
+        }
+        Ok(written)
+    }
+}
+
 /// Everything one side says before the other answers.
 #[derive(Debug)]
 pub(crate) struct Turn {

@@ -53,15 +53,7 @@ impl Wire for Ollama {
 fn encode(ask: Ask<'_>, options: &Map<String, Value>) -> Result<Vec<u8>, Error> {
     let request = ask.request;
     one_choice(request)?;
-    let Conversation { system, turns } = Conversation::of(&request.messages)?;
-    let mut messages = Vec::new();
-    let system = joined(&system);
-    if !system.is_empty() {
-        messages.push(json!({ "role": "system", "content": system }));
-    }
-    for turn in &turns {
-        say(turn.speaker, &turn.blocks, &mut messages)?;
-    }
+    let messages = Conversation::written(&request.messages, say)?;
     let bytes: usize = messages
         .iter()
         .map(|message| message["content"].as_str().map_or(0, str::len))
