@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentos_core::{Effect, Effects, Limits, Now, Router, SessionSpec, policy::Trust};
+use agentos_core::{Effect, Effects, Limits, Now, Router, SessionSpec, Share, policy::Trust};
 use agentos_protocol::{Call, CallRef, Frame, FunctionSpec, Payload, Register, SessionId};
 use divan::{Bencher, black_box};
 
@@ -26,6 +26,8 @@ fn router(functions: usize) -> Router {
             timeout_default: Duration::from_secs(30),
             rules: None,
             peer: None,
+            instance: None,
+            share: Share::default(),
         };
         router.open(NOW, session, spec, &mut out);
     }

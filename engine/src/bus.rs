@@ -3,6 +3,8 @@
 //! There is no central task: whoever brings a frame routes it and puts the outcome on the target's
 //! outbox before returning.
 
+mod pool;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -19,6 +21,9 @@ use agentos_protocol::{
 use dashmap::DashMap;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
+
+pub use pool::Drained;
+use pool::Pool;
 
 use crate::{clock::Clock, session::as_routed};
 
@@ -93,6 +98,7 @@ pub struct Bus {
     sessions: DashMap<SessionId, Session, Hasher>,
     /// Sessions by their public ids.
     named: DashMap<Arc<str>, SessionId>,
+    pool: Pool,
     next_session: AtomicU64,
     /// Marks the ids of this engine's life in the JSON dialect.
     mark: u64,
@@ -116,6 +122,7 @@ impl Bus {
             clock: Clock::start(),
             sessions: DashMap::default(),
             named: DashMap::new(),
+            pool: Pool::default(),
             next_session: AtomicU64::new(1),
             mark: uuid::Uuid::new_v4().as_u64_pair().0,
             sooner: Notify::new(),
@@ -145,9 +152,11 @@ impl Bus {
         self.sessions.insert(id, session);
         self.named.insert(Arc::clone(&public_id), id);
         let mut out = Effects::new();
-        let caller = self
-            .router
-            .open(self.clock.now(), id, spec(Arc::clone(&public_id)), &mut out);
+        let mut spec = spec(Arc::clone(&public_id));
+        if let Some(share) = self.pool.expected(spec.instance.as_deref()) {
+            spec.share = share;
+        }
+        let caller = self.router.open(self.clock.now(), id, spec, &mut out);
         self.perform(out);
         Opened {
             id,
@@ -167,32 +176,35 @@ impl Bus {
 
     /// Handles a call that a session without rules has made.
     pub(crate) fn call(&self, now: Now, caller: &Caller, call: &CallView<'_>) {
-        match self.router.call(now, caller, call) {
+        let mut out = Effects::new();
+        match self.router.call(now, caller, call, &mut out) {
             Ok(routed) => {
                 let sent = match self.way(routed.to) {
                     Some(way) => way.call(&routed, call),
                     None => Err(Undelivered::Closed),
                 };
-                self.sent(now, (routed.to, routed.call), routed.sooner, sent);
+                let place = (routed.to, routed.call);
+                self.sent(now, place, routed.sooner, sent, &mut out);
             }
             Err(error) => {
                 let made = (call.call.clone(), call.function.into());
-                self.nobody_runs(caller, made, &call.delivery, error);
+                self.nobody_runs(caller, made, &call.delivery, error, &mut out);
             }
         }
+        self.perform(out);
     }
 
     /// Handles a call that a worker in this process has made, and which may be passed on as it is.
     pub(crate) fn call_here(&self, caller: &Caller, call: Box<Call>) {
-        let now = self.clock.now();
-        match self.router.call(now, caller, &call.view()) {
+        let (now, mut out) = (self.clock.now(), Effects::new());
+        match self.router.call(now, caller, &call.view(), &mut out) {
             Ok(routed) => {
                 let (place, sooner) = ((routed.to, routed.call), routed.sooner);
                 let sent = match self.way(routed.to) {
                     Some(way) => way.call_here(routed, call),
                     None => Err(Undelivered::Closed),
                 };
-                self.sent(now, place, sooner, sent);
+                self.sent(now, place, sooner, sent, &mut out);
             }
             Err(error) => {
                 let Call {
@@ -201,9 +213,10 @@ impl Bus {
                     delivery,
                     ..
                 } = *call;
-                self.nobody_runs(caller, (call, function), &delivery, error);
+                self.nobody_runs(caller, (call, function), &delivery, error, &mut out);
             }
         }
+        self.perform(out);
     }
 
     /// A call has been given to its callee, or was not taken.
@@ -213,28 +226,23 @@ impl Bus {
         (to, call): (SessionId, CallId),
         sooner: bool,
         sent: Result<(), Undelivered>,
+        out: &mut Effects,
     ) {
-        if sent.is_ok() && !sooner {
-            return;
-        }
-        let mut out = Effects::new();
         let id = call.into();
         let refused = |why, out: &mut _| {
             self.router.on_call_refused(now, to, Some(&id), why, out);
         };
         match sent {
             Ok(()) => {}
-            Err(Undelivered::Full) => refused(Refusal::Full, &mut out),
-            Err(Undelivered::Closed) => refused(Refusal::Closed, &mut out),
+            Err(Undelivered::Full) => refused(Refusal::Full, out),
+            Err(Undelivered::Closed) => refused(Refusal::Closed, out),
             Err(Undelivered::Unsayable(error)) => {
-                self.router
-                    .fail_refused(now, to, Some(&id), error, &mut out);
+                self.router.fail_refused(now, to, Some(&id), error, out);
             }
         }
         if sooner {
             out.push(Effect::Sooner);
         }
-        self.perform(out);
     }
 
     fn nobody_runs(
@@ -243,17 +251,18 @@ impl Bus {
         (call, function): (Option<CallRef>, Arc<str>),
         delivery: &Delivery,
         error: ErrorBody,
+        out: &mut Effects,
     ) {
-        let mut out = Effects::new();
         let from = caller.session();
         self.router
-            .refuse_call(from, call, function, delivery, error, &mut out);
-        self.perform(out);
+            .refuse_call(from, call, function, delivery, error, out);
     }
 
     /// A void call that the session `from` was given went well.
     pub(crate) fn done(&self, now: Now, from: SessionId, call: CallId) {
-        self.router.done(now, from, call);
+        let mut out = Effects::new();
+        self.router.done(now, from, call, &mut out);
+        self.perform(out);
     }
 
     /// Handles a result that the session `from` sent.
@@ -265,30 +274,34 @@ impl Bus {
         payload: PayloadView<'_>,
     ) {
         // Late, doubled and foreign results find nobody.
-        if let Some(settled) = self.router.settle(now, from, call)
+        let mut out = Effects::new();
+        if let Some(settled) = self.router.settle(now, from, call, &mut out)
             && let Some(way) = self.way(settled.to)
         {
             let told = way.result(&settled, payload);
-            self.told(settled, told);
+            self.told(settled, told, &mut out);
         }
+        // After the result: what is said of the callee then is true.
+        self.perform(out);
     }
 
     /// Handles a result of a worker in this process, which may be passed on as it is.
     pub(crate) fn result_here(&self, from: SessionId, call: &CallRef, payload: Payload) {
-        if let Some(settled) = self.router.settle(self.clock.now(), from, call)
+        let mut out = Effects::new();
+        if let Some(settled) = self.router.settle(self.clock.now(), from, call, &mut out)
             && let Some(way) = self.way(settled.to)
         {
             let told = way.result_here(&settled, payload);
-            self.told(settled, told);
+            self.told(settled, told, &mut out);
         }
+        self.perform(out);
     }
 
     /// A caller has been given its result, or did not take it.
-    fn told(&self, settled: Settled, told: Result<(), Undelivered>) {
-        let mut out = Effects::new();
+    fn told(&self, settled: Settled, told: Result<(), Undelivered>, out: &mut Effects) {
         match told {
-            Ok(()) | Err(Undelivered::Closed) => return,
-            Err(Undelivered::Full) => self.router.on_reply_refused(settled.to, &mut out),
+            Ok(()) | Err(Undelivered::Closed) => {}
+            Err(Undelivered::Full) => self.router.on_reply_refused(settled.to, out),
             Err(Undelivered::Unsayable(error)) => out.push(Effect::Send {
                 to: settled.to,
                 frame: Frame::Reply {
@@ -298,7 +311,6 @@ impl Bus {
                 },
             }),
         }
-        self.perform(out);
     }
 
     /// Cloned out: a local session may act on what it gets, and so come back here.
@@ -331,6 +343,7 @@ impl Bus {
         }
         let mut out = Effects::new();
         self.router.close(self.clock.now(), session, &mut out);
+        self.pool.gone(session);
         self.perform(out);
     }
 
@@ -388,8 +401,10 @@ impl Bus {
                     self.named.remove(&row.public_id);
                     row.way.close(&why);
                     self.router.close(self.clock.now(), session, next);
+                    self.pool.gone(session);
                 }
             }
+            Effect::Drained(session) => self.pool.drained(session),
             Effect::Sooner => self.sooner.notify_one(),
             Effect::Event(event) => {
                 match &event {

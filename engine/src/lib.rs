@@ -12,4 +12,4 @@ pub mod storage;
 pub mod supervisor;
 mod watching;
 
-pub use bus::Bus;
+pub use bus::{Bus, Drained};

@@ -205,6 +205,7 @@ impl Connection {
                         Arc::clone(&self.outbox),
                         guest,
                         peer.ip(),
+                        asked.instance,
                         self.terms.conflicts,
                     );
                     let socket = ours(socket, self.terms.gate.bytes_max(true));
@@ -269,6 +270,7 @@ impl Connection {
             asked.trusted,
             guest,
             peer.ip(),
+            asked.instance,
         );
         let late = Arc::clone(&self.outbox);
         // A worker that never says hello is shown out; one that has is not disturbed, because its

@@ -27,6 +27,7 @@ mod iii;
 mod keys;
 mod large;
 mod observe;
+mod pool;
 mod pubsub;
 mod queue;
 mod queue_chaos;

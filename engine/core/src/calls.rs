@@ -34,7 +34,7 @@ pub(crate) struct InFlight {
     pub(crate) deadline: Now,
     /// Counts it among those it has made.
     pub(crate) by: Arc<Standing>,
-    /// Counts it among those it has been given.
+    /// Has counted it among those it has been given.
     pub(crate) on: Arc<Standing>,
     pub(crate) watched: Option<Box<dyn Watched>>,
 }
@@ -71,18 +71,19 @@ impl Calls {
     }
 
     /// Adds a call; true when its deadline is earlier than all others'.
-    pub(crate) fn add(&self, call: InFlight) -> Result<(CallId, bool), NotTaken> {
+    pub(crate) fn add(&self, call: InFlight) -> Result<(CallId, bool), (Box<InFlight>, NotTaken)> {
         let id = match call.reference.as_ref().and_then(CallRef::number) {
-            Some(number) if number > NUMBER_MAX => return Err(NotTaken::NumberTooLarge),
+            Some(number) if number > NUMBER_MAX => {
+                return Err((Box::new(call), NotTaken::NumberTooLarge));
+            }
             Some(number) => Self::id(call.caller, number),
             // Session 0 is nobody's.
             None => Self::id(SessionId(0), self.next.fetch_add(1, Ordering::Relaxed) + 1),
         };
         let deadline = call.deadline.0;
         match self.rows.entry(id) {
-            Entry::Occupied(_) => return Err(NotTaken::NumberInUse),
+            Entry::Occupied(_) => return Err((Box::new(call), NotTaken::NumberInUse)),
             Entry::Vacant(vacant) => {
-                call.on.load.fetch_add(1, Ordering::Relaxed);
                 call.by.made.fetch_add(1, Ordering::Relaxed);
                 vacant.insert(call);
             }
@@ -93,7 +94,7 @@ impl Calls {
         Ok((id, sooner))
     }
 
-    /// Takes the call out if `rightful` says so of it.
+    /// Takes the call out if `rightful` says so of it. Its callee's count is the taker's to correct.
     pub(crate) fn take(
         &self,
         id: CallId,
@@ -101,7 +102,6 @@ impl Calls {
     ) -> Option<InFlight> {
         let (_, call) = self.rows.remove_if(&id, |_, call| rightful(call))?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        call.on.load.fetch_sub(1, Ordering::Relaxed);
         call.by.made.fetch_sub(1, Ordering::Relaxed);
         Some(call)
     }

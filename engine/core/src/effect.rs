@@ -20,6 +20,8 @@ pub enum Effect {
         session: SessionId,
         why: ErrorBody,
     },
+    /// The session gets no new calls, and those that it had are over.
+    Drained(SessionId),
     /// A deadline is now earlier than any the sweeper knows.
     Sooner,
     Event(Event),

@@ -13,7 +13,10 @@ mod time;
 mod watch;
 
 pub use effect::{Effect, Effects, Event};
-pub use registry::{Caller, FunctionView, SessionView, TriggerState, TriggerTypeView, TriggerView};
+pub use registry::{
+    Caller, FunctionView, SessionView, Share, TriggerState, TriggerTypeView, TriggerView,
+    WEIGHT_MAX,
+};
 pub use router::{Limits, Refusal, Refused, Routed, Router, SessionSpec, Settled};
 pub use time::Now;
 pub use watch::{EndedCall, Recording, Watched, Watcher};

@@ -1,12 +1,14 @@
 //! `(now, from, frame) → effects`: the one place where a frame's meaning is decided.
 
 mod calling;
+mod draining;
 mod registering;
 
 #[cfg(test)]
 mod simulation;
 
 pub use calling::{Routed, Settled};
+use draining::Ended;
 pub use registering::Refused;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,10 +24,11 @@ use std::{
 use agentos_protocol::{CallId, CallRef, Code, ErrorBody, Frame, Hello, SessionId, namespace};
 
 use crate::{
-    Effect, Effects, Event, FunctionView, Now, SessionView, TriggerTypeView, TriggerView, Watcher,
+    Effect, Effects, Event, FunctionView, Now, SessionView, Share, TriggerTypeView, TriggerView,
+    Watcher,
     calls::Calls,
     policy::{Rules, Trust},
-    registry::{Caller, Registry, Session, Standing},
+    registry::{Caller, Registry, Session, Standing, Traffic},
 };
 
 /// Bounds of what sessions may ask for.
@@ -69,6 +72,9 @@ pub struct SessionSpec {
     pub rules: Option<Arc<Rules>>,
     /// Where it connected from; `None` for a local one.
     pub peer: Option<IpAddr>,
+    /// What whoever started the worker calls this instance of it.
+    pub instance: Option<Arc<str>>,
+    pub share: Share,
 }
 
 /// Why the bus could not put a frame on a session's outbox.
@@ -117,7 +123,10 @@ impl Router {
             named: spec.named,
             timeout_default: spec.timeout_default,
             rules: spec.rules,
-            load: AtomicU32::new(0),
+            traffic: Traffic::new(spec.share),
+            build: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             made: AtomicU32::new(0),
             is_closed: AtomicBool::new(false),
         });
@@ -127,6 +136,7 @@ impl Router {
             hello: Hello::default(),
             namespace: None,
             peer: spec.peer,
+            instance: spec.instance,
             connected: now,
             functions: BTreeSet::new(),
             triggers: BTreeSet::new(),
@@ -193,6 +203,11 @@ impl Router {
         let Some(mut session) = self.registry.sessions.get_mut(from) else {
             return;
         };
+        let number = self
+            .registry
+            .builds
+            .number(&hello.name, hello.build.as_deref());
+        session.standing.build.store(number, Ordering::Relaxed);
         session.hello = hello;
         if session.namespace != namespace {
             self.relocate(from, &mut session, namespace, out);
@@ -227,7 +242,7 @@ impl Router {
                 );
                 self.end(now, call, Err(error), out);
             } else {
-                self.hear_of_end(now, &call, true);
+                self.leave(now, &call, Ended::Unwanted, out);
                 out.push(Effect::Send {
                     to: call.callee,
                     frame: Frame::Cancel { call: id.into() },
@@ -347,6 +362,13 @@ impl Router {
 
     pub fn calls_in_flight(&self) -> usize {
         self.calls.len()
+    }
+
+    /// How many calls the session has; `None` when it is gone.
+    pub fn in_flight(&self, session: SessionId) -> Option<u32> {
+        self.registry
+            .sessions
+            .look(session, |row| row.standing.traffic.look().in_flight())
     }
 
     /// Calls that `session` has been given and not answered.

@@ -9,13 +9,18 @@ mod info;
 mod listing;
 mod registering;
 mod shape;
+mod sharing;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use agentos_core::{Event, FunctionView, SessionView, TriggerTypeView, TriggerView, policy::Rules};
+use agentos_core::{
+    Event, FunctionView, SessionView, Share, TriggerTypeView, TriggerView, policy::Rules,
+};
+use agentos_protocol::SessionId;
 use agentos_sdk::{
     Bus, Code, Context, Error, FunctionBuilder, Registrar, Stop, TriggerSpec, Worker, async_trait,
 };
+use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -24,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     builtin::{live::Live, observe::Telemetry},
+    bus::Drained,
     clock::Clock,
     storage::Storage,
     supervisor,
@@ -41,6 +47,10 @@ pub trait Directory: Send + Sync {
     /// What the worker of this public id may do, if its listener limits it.
     fn rules_of(&self, worker: &str) -> Option<Arc<Rules>>;
     fn events(&self) -> broadcast::Receiver<Event>;
+    /// See [`crate::Bus::set_share`].
+    fn set_share(&self, session: SessionId, share: Share) -> bool;
+    /// See [`crate::Bus::drain`].
+    fn drain(&self, session: SessionId, patience: Duration) -> BoxFuture<'_, Drained>;
     /// Binds a trigger for the worker of this public id; false when it is gone.
     fn add_trigger(&self, worker: &str, trigger: TriggerSpec) -> bool;
     /// Takes a trigger of the worker back; false when it has none of this id.
@@ -138,6 +148,7 @@ impl Worker for Admin {
         self.register_infos(registrar);
         self.register_triggers(registrar);
         events::register(&self, registrar);
+        sharing::register(&self, registrar);
         changes::register(&self.changes, registrar);
         self.answer(registrar, "engine::status", |admin, _, _: Value| {
             Ok(admin.status())

@@ -1,6 +1,6 @@
 //! The HTTP request that asks for a WebSocket.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use agentos_protocol::codec::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::{
@@ -33,6 +33,8 @@ pub(crate) struct Asked {
     pub(crate) token_given: bool,
     /// What an authentication function is told, when the listener has one.
     pub(crate) visitor: Visitor,
+    /// What whoever started the worker calls this instance of it: `?instance=NAME`.
+    pub(crate) instance: Option<Arc<str>>,
     /// The end of a channel that was asked for, or that somebody else has it.
     pub(crate) channel: Option<Taken>,
 }
@@ -73,6 +75,7 @@ impl Callback for Upgrade<'_> {
             trusted: channel.is_some() || self.gate.admits(token.as_deref()),
             token_given: token.is_some(),
             visitor: visitor(request),
+            instance: instance(request),
             channel,
         });
         Ok(response)
@@ -197,6 +200,18 @@ fn token(request: &Request) -> Option<String> {
             .find_map(|pair| pair.strip_prefix("token="))
     };
     bearer.or_else(query).map(|token| token.trim().to_owned())
+}
+
+/// Longest name of an instance, in bytes.
+const INSTANCE_BYTES_MAX: usize = 128;
+
+fn instance(request: &Request) -> Option<Arc<str>> {
+    let query = request.uri().query()?;
+    let mut fields = form_urlencoded::parse(query.as_bytes());
+    let (_, name) = fields.find(|(name, _)| name == "instance")?;
+    (1..=INSTANCE_BYTES_MAX)
+        .contains(&name.len())
+        .then(|| name.into())
 }
 
 /// Header names are lower-case already; of repeated ones the last counts.

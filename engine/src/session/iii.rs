@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentos_core::{Caller, Now, SessionSpec, policy::Trust};
+use agentos_core::{Caller, Now, SessionSpec, Share, policy::Trust};
 use agentos_protocol::{
     CallRef, Frame, Hello, Payload, SessionId, Welcome,
     codec::iii::{self, Quick},
@@ -80,6 +80,7 @@ impl Iii {
         outbox: Arc<Outbox>,
         guest: Guest,
         peer: IpAddr,
+        instance: Option<Arc<str>>,
         conflicts: Conflicts,
     ) -> Self {
         let Shared {
@@ -105,6 +106,8 @@ impl Iii {
             timeout_default: TIMEOUT_DEFAULT,
             rules,
             peer: Some(peer),
+            instance,
+            share: Share::default(),
         });
         let welcome = Welcome {
             session: opened.public_id.to_string(),

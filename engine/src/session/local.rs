@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentos_core::{Caller, Routed, SessionSpec, Settled, policy::Trust};
+use agentos_core::{Caller, Routed, SessionSpec, Settled, Share, policy::Trust};
 use agentos_protocol::{Call, Code, ErrorBody, Frame, Hello, Payload, SessionId};
 use agentos_sdk::{Bus as BusHandle, Link, Peer, Registrar, Worker};
 use tokio::task::JoinHandle;
@@ -46,6 +46,8 @@ impl LocalSession {
             timeout_default: TIMEOUT_DEFAULT,
             rules: None,
             peer: None,
+            instance: None,
+            share: Share::default(),
         });
         peer.attach(Arc::new(ToBus {
             bus: Arc::clone(bus),

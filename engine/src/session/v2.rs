@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use agentos_core::{Caller, Now, SessionSpec, policy::Trust};
+use agentos_core::{Caller, Now, SessionSpec, Share, policy::Trust};
 use agentos_protocol::{
     Code, ErrorBody, Frame, SessionId, Welcome,
     codec::{
@@ -34,6 +34,7 @@ pub(crate) struct V2 {
     trusted: bool,
     guest: Guest,
     peer: IpAddr,
+    instance: Option<Arc<str>>,
     session: Option<(SessionId, Way)>,
     caller: Option<Caller>,
     /// When what is handled now was read.
@@ -52,6 +53,7 @@ impl V2 {
         trusted: bool,
         guest: Guest,
         peer: IpAddr,
+        instance: Option<Arc<str>>,
     ) -> Self {
         V2 {
             bus,
@@ -63,6 +65,7 @@ impl V2 {
             is_limited: guest.is_some(),
             guest,
             peer,
+            instance,
             session: None,
             caller: None,
             now: Now::default(),
@@ -86,6 +89,8 @@ impl V2 {
             named: true,
             timeout_default: TIMEOUT_DEFAULT,
             peer: Some(self.peer),
+            instance: self.instance.take(),
+            share: Share::default(),
             rules: self.guest.as_ref().map(|(_, rules)| Arc::clone(rules)),
         });
         let way = Way::new(Arc::clone(&self.bus), opened.id, self.guest.take());

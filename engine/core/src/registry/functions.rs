@@ -2,14 +2,18 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use agentos_protocol::{FunctionSpec, SessionId};
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
-use super::{Hasher, Standing, namespace::key};
+use super::{
+    Hasher, Standing,
+    choice::{draw, pick},
+    namespace::key,
+};
 use crate::policy::Trust;
 
 /// One session's offer of a function.
@@ -26,8 +30,20 @@ pub(crate) struct Offering {
 }
 
 impl Offering {
-    fn busy(&self) -> u32 {
-        self.standing.load.load(Ordering::Relaxed)
+    pub(super) fn weight(&self) -> u16 {
+        self.standing.traffic.look().weight()
+    }
+
+    pub(super) fn busy(&self) -> u32 {
+        self.standing.traffic.look().in_flight()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.standing.traffic.look().is_ready()
+    }
+
+    pub(super) fn build(&self) -> u64 {
+        self.standing.build.load(Ordering::Relaxed)
     }
 }
 
@@ -35,10 +51,11 @@ impl Offering {
 pub(crate) struct Functions {
     rows: DashMap<Arc<str>, SmallVec<[Offering; 1]>, Hasher>,
     /// Turns with each choice, so that equals take turns.
-    turn: AtomicUsize,
+    turn: AtomicU64,
 }
 
-/// Who is to run a call.
+/// Who is to run a call. The call is counted among the session's until it
+/// [exits](super::Traffic::exit).
 pub(crate) struct Chosen {
     pub(crate) session: SessionId,
     pub(crate) standing: Arc<Standing>,
@@ -102,28 +119,20 @@ impl Functions {
             .is_some_and(|offers| offers.iter().any(|offer| offer.trust == Trust::Engine))
     }
 
-    /// Picks who runs a call: the less busy of two that are drawn in turn.
+    /// Picks who runs a call, and counts the call as theirs.
     ///
-    /// Power of two choices (Mitzenmacher 2001): nearly as even as asking everybody, at the price
-    /// of two looks.
+    /// Counted before the row is let go: whoever withdraws an offer sees every call that it got.
     pub(crate) fn choose(&self, namespace: Option<&str>, id: &str) -> Option<Chosen> {
         let offers = self.rows.get(&*key(namespace, id))?;
-        let offer = match &offers[..] {
-            [] => return None,
-            [only] => only,
-            many => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                let first = &many[turn % many.len()];
-                // A stride that differs from turn to turn, so that every pair meets.
-                let second =
-                    &many[(turn + 1 + (turn / many.len()) % (many.len() - 1)) % many.len()];
-                if second.busy() < first.busy() {
-                    second
-                } else {
-                    first
-                }
-            }
+        let turn = match offers.len() {
+            1 => 0,
+            _ => self.turn.fetch_add(1, Ordering::Relaxed),
         };
+        let offer = pick(&offers, draw(turn))?;
+        // One that only describes an endpoint is not the one who runs it.
+        if offer.spec.http.is_none() {
+            offer.standing.traffic.enter();
+        }
         Some(Chosen {
             session: offer.session,
             standing: Arc::clone(&offer.standing),

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use agentos_protocol::{Hello, SessionId};
 use dashmap::{DashMap, mapref::one::RefMut};
 
-use super::Hasher;
+use super::{Hasher, Share, Traffic};
 use crate::{
     Now,
     policy::{Rules, Trust},
@@ -28,8 +28,13 @@ pub(crate) struct Standing {
     pub(crate) timeout_default: Duration,
     /// What it may do; without rules, everything a worker may.
     pub(crate) rules: Option<Arc<Rules>>,
-    /// Calls it has been given that are in flight, of all its functions.
-    pub(crate) load: AtomicU32,
+    /// Its share of the calls, and those that it has.
+    pub(crate) traffic: Traffic,
+    /// Which build it is: of two, the one that came later has the larger number.
+    pub(crate) build: AtomicU64,
+    /// Calls that it ended, and those of them that failed.
+    pub(crate) ended: AtomicU64,
+    pub(crate) failed: AtomicU64,
     /// Calls it has made that are in flight.
     pub(crate) made: AtomicU32,
     /// The session is gone.
@@ -50,6 +55,7 @@ pub(crate) struct Session {
     /// Where it registers things; `None` is the default namespace.
     pub(crate) namespace: Option<Arc<str>>,
     pub(crate) peer: Option<IpAddr>,
+    pub(crate) instance: Option<Arc<str>>,
     pub(crate) connected: Now,
     /// Under the ids by which others call them.
     pub(crate) functions: BTreeSet<Arc<str>>,
@@ -79,8 +85,14 @@ pub struct SessionView {
     pub rules: Option<Arc<Rules>>,
     pub peer: Option<IpAddr>,
     pub connected: Now,
+    /// What whoever started the worker calls this instance of it.
+    pub instance: Option<Arc<str>>,
     pub functions: Vec<Arc<str>>,
+    pub share: Share,
     pub calls_in_flight: u32,
+    /// Calls that it was given and that are over, and those of them that failed by its doing.
+    pub calls_ended: u64,
+    pub calls_failed: u64,
     pub leaving: bool,
 }
 
@@ -109,6 +121,7 @@ impl Sessions {
 }
 
 fn view(session: SessionId, row: &Session) -> SessionView {
+    let traffic = row.standing.traffic.look();
     SessionView {
         session,
         public_id: Arc::clone(&row.standing.public_id),
@@ -118,8 +131,12 @@ fn view(session: SessionId, row: &Session) -> SessionView {
         rules: row.standing.rules.clone(),
         peer: row.peer,
         connected: row.connected,
+        instance: row.instance.clone(),
         functions: row.functions.iter().cloned().collect(),
-        calls_in_flight: row.standing.load.load(Ordering::Relaxed),
+        share: traffic.share(),
+        calls_in_flight: traffic.in_flight(),
+        calls_ended: row.standing.ended.load(Ordering::Relaxed),
+        calls_failed: row.standing.failed.load(Ordering::Relaxed),
         leaving: row.leaving,
     }
 }

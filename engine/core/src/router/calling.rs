@@ -10,9 +10,9 @@ use agentos_protocol::{
     SessionId, stand_in,
 };
 
-use super::{Refusal, Router, ours};
+use super::{Ended, Refusal, Router, ours};
 use crate::{
-    Effect, Effects, EndedCall, Event, Now,
+    Effect, Effects, Event, Now,
     calls::{Calls, InFlight, NUMBER_MAX, NotTaken},
     policy::Rules,
     registry::{Caller, Chosen},
@@ -84,7 +84,7 @@ impl Router {
             let session = from;
             let standing = standing.ok_or_else(gone)?;
             let caller = Caller { session, standing };
-            self.place(now, &caller, &call.view(), Some(&made.1))
+            self.place(now, &caller, &call.view(), Some(&made.1), out)
         });
         match routed {
             Ok(routed) => {
@@ -114,8 +114,9 @@ impl Router {
         now: Now,
         caller: &Caller,
         call: &CallView<'_>,
+        out: &mut Effects,
     ) -> Result<Routed, ErrorBody> {
-        self.place(now, caller, call, None)
+        self.place(now, caller, call, None, out)
     }
 
     /// Tells whoever made a call that nobody runs it.
@@ -156,6 +157,7 @@ impl Router {
         caller: &Caller,
         call: &CallView<'_>,
         asked: Option<&Arc<str>>,
+        out: &mut Effects,
     ) -> Result<Routed, ErrorBody> {
         if self.calls.len() >= self.limits.calls_in_flight_max {
             return Err(ErrorBody::engine(
@@ -200,7 +202,10 @@ impl Router {
             on: chosen.standing,
             watched,
         };
-        let (id, sooner) = self.calls.add(in_flight).map_err(not_taken)?;
+        let (id, sooner) = self.calls.add(in_flight).map_err(|(call, why)| {
+            self.exit(call.callee, &call.on, out);
+            not_taken(why)
+        })?;
         Ok(Routed {
             to: chosen.session,
             call: id,
@@ -262,10 +267,16 @@ impl Router {
     }
 
     /// Takes a result; says who waits for it, if anybody does.
-    pub fn settle(&self, now: Now, from: SessionId, call: &CallRef) -> Option<Settled> {
+    pub fn settle(
+        &self,
+        now: Now,
+        from: SessionId,
+        call: &CallRef,
+        out: &mut Effects,
+    ) -> Option<Settled> {
         let id = ours(call)?;
         let mut call = self.calls.take(id, |call| call.callee == from)?;
-        self.went_well(now, &mut call);
+        self.went_well(now, &mut call, out);
         Some(Settled {
             to: call.caller,
             call: call.reference?,
@@ -274,16 +285,16 @@ impl Router {
     }
 
     /// A void call went well. One that somebody waits for needs a result.
-    pub fn done(&self, now: Now, from: SessionId, call: CallId) {
+    pub fn done(&self, now: Now, from: SessionId, call: CallId, out: &mut Effects) {
         let rightful = |call: &InFlight| call.callee == from && call.delivery == Delivery::Void;
         // Late, doubled and foreign ones find nothing.
         if let Some(mut call) = self.calls.take(call, rightful) {
-            self.went_well(now, &mut call);
+            self.went_well(now, &mut call, out);
         }
     }
 
-    fn went_well(&self, now: Now, call: &mut InFlight) {
-        self.hear_of_end(now, call, false);
+    fn went_well(&self, now: Now, call: &mut InFlight, out: &mut Effects) {
+        self.leave(now, call, Ended::Well, out);
         if let Some(watched) = call.watched.take() {
             watched.ended(call.started.until(now), None);
         }
@@ -442,7 +453,7 @@ impl Router {
         outcome: Result<Payload, ErrorBody>,
         out: &mut Effects,
     ) {
-        self.hear_of_end(now, &call, outcome.is_err());
+        self.leave(now, &call, Ended::of(&outcome), out);
         if let Some(watched) = call.watched.take() {
             watched.ended(call.started.until(now), outcome.as_ref().err());
         }
@@ -462,17 +473,6 @@ impl Router {
                 out.push(Effect::Event(Event::VoidCallFailed { function, error }));
             }
             (None, Ok(_)) => {}
-        }
-    }
-
-    pub(super) fn hear_of_end(&self, now: Now, call: &InFlight, failed: bool) {
-        if let Some(watcher) = self.watcher.get() {
-            watcher.call_ended(&EndedCall {
-                function: &call.function,
-                delivery: &call.delivery,
-                took: call.started.until(now),
-                failed,
-            });
         }
     }
 }

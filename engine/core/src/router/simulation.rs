@@ -12,7 +12,7 @@ use agentos_protocol::{
 };
 
 use super::*;
-use crate::Effects;
+use crate::{Effects, WEIGHT_MAX};
 
 const FUNCTIONS: [&str; 4] = ["a::one", "a::two", "b::one", "b::two"];
 const STEPS: usize = 2_000;
@@ -62,6 +62,8 @@ struct World {
     /// Every number ever given, to be replied to late.
     old: Vec<u64>,
     now: Now,
+    /// Sessions that get nothing new, and whether they are said to have nothing left.
+    draining: BTreeMap<u64, bool>,
 }
 
 struct Simulation {
@@ -92,6 +94,7 @@ impl Simulation {
         for _ in 0..STEPS {
             self.step()?;
             self.check_owners()?;
+            self.check_draining()?;
         }
         self.settle()
     }
@@ -106,7 +109,8 @@ impl Simulation {
             60..=84 => self.reply(),
             85..=88 => self.chunk_or_credit(),
             89..=92 => self.cancel(),
-            93..=94 => self.goodbye(),
+            93 => self.goodbye(),
+            94 => self.drain(),
             _ => self.pass_time(),
         }
     }
@@ -134,6 +138,8 @@ impl Simulation {
             timeout_default: Duration::from_secs(30),
             rules: None,
             peer: None,
+            instance: None,
+            share: Share::default(),
         };
         let mut out = Effects::new();
         self.router
@@ -162,6 +168,11 @@ impl Simulation {
         let Some(id) = self.somebody() else {
             return Ok(());
         };
+        let share = Share {
+            weight: [0, 100, 900, WEIGHT_MAX][self.random.below(4)],
+            ready: self.random.below(5) > 0,
+        };
+        self.router.set_share(SessionId(id), share);
         let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
         let name = format!("t{}", self.random.below(20));
         let trigger = TriggerSpec::new(name, "clock", function, serde_json::Value::Null);
@@ -306,6 +317,29 @@ impl Simulation {
         Ok(())
     }
 
+    fn drain(&mut self) -> Result<(), String> {
+        let Some(id) = self.somebody() else {
+            return Ok(());
+        };
+        self.world.draining.entry(id).or_insert(false);
+        let mut out = Effects::new();
+        self.router.drain(SessionId(id), &mut out);
+        self.perform(out)
+    }
+
+    /// Whoever gets nothing new is said to be done exactly when it is.
+    fn check_draining(&self) -> Result<(), String> {
+        for (id, is_said) in &self.world.draining {
+            let left = self.router.in_flight(SessionId(*id));
+            if left.is_some_and(|left| (left == 0) != *is_said) {
+                return Err(format!(
+                    "{id} drains, has {left:?} calls left, said to be done: {is_said}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn pass_time(&mut self) -> Result<(), String> {
         self.world.now = self
             .world
@@ -331,6 +365,9 @@ impl Simulation {
                     let mut out = Effects::new();
                     self.router.close(self.world.now, session, &mut out);
                     self.perform(out)?;
+                }
+                Effect::Drained(session) => {
+                    self.world.draining.insert(session.0, true);
                 }
                 Effect::Sooner | Effect::Event(_) => {}
             }
@@ -510,6 +547,8 @@ fn equal_workers_share_evenly_and_the_slower_gets_less() {
             timeout_default: Duration::from_secs(30),
             rules: None,
             peer: None,
+            instance: None,
+            share: Share::default(),
         };
         router.open(Now(0), SessionId(id), spec, &mut out);
         let register = Register {
@@ -562,6 +601,8 @@ fn numbers_in_use_and_too_large_are_refused() {
         timeout_default: Duration::from_secs(30),
         rules: None,
         peer: None,
+        instance: None,
+        share: Share::default(),
     };
     router.open(Now(0), SessionId(1), spec, &mut out);
     let register = Register {
@@ -603,6 +644,8 @@ fn open(router: &Router, id: u64) {
         timeout_default: Duration::from_secs(30),
         rules: None,
         peer: None,
+        instance: None,
+        share: Share::default(),
     };
     router.open(Now(0), SessionId(id), spec, &mut Effects::new());
 }

@@ -1,16 +1,20 @@
 //! The bus as the admin sees it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use agentos_core::{Event, FunctionView, SessionView, TriggerTypeView, TriggerView, policy::Rules};
+use agentos_core::{
+    Event, FunctionView, SessionView, Share, TriggerTypeView, TriggerView, policy::Rules,
+};
+use agentos_protocol::SessionId;
 use agentos_sdk::{
     TriggerSpec,
     protocol::{Frame, Register, Unregister},
 };
+use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
 use super::Directory;
-use crate::Bus;
+use crate::{Bus, bus::Drained};
 
 impl Directory for Bus {
     fn functions(&self) -> Vec<FunctionView> {
@@ -43,6 +47,14 @@ impl Directory for Bus {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events()
+    }
+
+    fn set_share(&self, session: SessionId, share: Share) -> bool {
+        self.set_share(session, share)
+    }
+
+    fn drain(&self, session: SessionId, patience: Duration) -> BoxFuture<'_, Drained> {
+        Box::pin(self.drain(session, patience))
     }
 
     fn add_trigger(&self, worker: &str, trigger: TriggerSpec) -> bool {

@@ -157,7 +157,12 @@ pub(super) fn worker(worker: &SessionView, age_ms: u64) -> Value {
         "connected_at_ms": unix_ms().saturating_sub(age_ms),
         "function_count": worker.functions.len(),
         "functions": worker.functions,
+        "instance": worker.instance,
+        "weight": worker.share.weight,
+        "ready": worker.share.ready,
         "active_invocations": worker.calls_in_flight,
+        "ended_invocations": worker.calls_ended,
+        "failed_invocations": worker.calls_failed,
         "latest_metrics": null,
     })
 }

@@ -1,0 +1,86 @@
+//! Who of many runs the next call.
+//!
+//! Those of equal weight are a class. The class is drawn by weight, so that shares are as they were
+//! said however busy anybody is; within it the less busy of two is taken. Power of two choices
+//! (Mitzenmacher 2001): nearly as even as asking everybody, at the price of two looks.
+
+use std::cmp::Reverse;
+
+use super::functions::Offering;
+
+/// Draws one after the other: a Weyl sequence (the golden ratio's), whose every stretch is spread
+/// evenly. Shares are right over dozens of calls, not only over thousands.
+pub(super) fn draw(turn: u64) -> u64 {
+    turn.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Picks one of `offers`; `None` when there are none.
+pub(super) fn pick(offers: &[Offering], draw: u64) -> Option<&Offering> {
+    let (first, others) = offers.split_first()?;
+    if others.is_empty() {
+        return Some(first);
+    }
+    let weight = first.weight();
+    let (mut total, mut is_even) = (u64::from(weight), true);
+    for offer in others {
+        let other = offer.weight();
+        total += u64::from(other);
+        is_even &= other == weight;
+    }
+    if total == 0 {
+        return last_resort(offers);
+    }
+    if is_even {
+        return Some(less_busy(offers.len(), draw, |at| &offers[at]));
+    }
+    let weight = drawn_weight(offers, scaled(draw, total))?;
+    let class = || offers.iter().filter(|offer| offer.weight() == weight);
+    match class().count() {
+        // Somebody's weight was changed meanwhile.
+        0 => last_resort(offers),
+        1 => class().next(),
+        count => Some(less_busy(count, draw.rotate_left(32), |at| {
+            class().nth(at).unwrap_or(first)
+        })),
+    }
+}
+
+/// The weight of whoever has the `point`th part of all weights.
+fn drawn_weight(offers: &[Offering], mut point: u64) -> Option<u16> {
+    let mut last = None;
+    for offer in offers {
+        let weight = offer.weight();
+        match point.checked_sub(weight.into()) {
+            None => return Some(weight),
+            Some(rest) => point = rest,
+        }
+        last = Some(weight).filter(|weight| *weight > 0).or(last);
+    }
+    last
+}
+
+/// The less busy of two that are drawn from `count`; the newer build of equals, else the one drawn
+/// first.
+fn less_busy<'a>(count: usize, draw: u64, at: impl Fn(usize) -> &'a Offering) -> &'a Offering {
+    let first = scaled(draw, count as u64) as usize;
+    let stride = scaled(draw.wrapping_mul(count as u64), count as u64 - 1) as usize;
+    let second = at((first + 1 + stride) % count);
+    let first = at(first);
+    match second.busy().cmp(&first.busy()) {
+        std::cmp::Ordering::Less => second,
+        std::cmp::Ordering::Equal if second.build() > first.build() => second,
+        _ => first,
+    }
+}
+
+/// Nobody has a share: rather one that is ready, the less busy one, than a failed call.
+fn last_resort(offers: &[Offering]) -> Option<&Offering> {
+    offers
+        .iter()
+        .min_by_key(|offer| (Reverse(offer.is_ready()), offer.busy()))
+}
+
+/// `draw` brought to 0..`bound`.
+fn scaled(draw: u64, bound: u64) -> u64 {
+    ((u128::from(draw) * u128::from(bound)) >> 64) as u64
+}
