@@ -7,6 +7,7 @@ mod namespace;
 mod sessions;
 mod traffic;
 mod triggers;
+mod twins;
 
 pub use functions::FunctionView;
 pub(crate) use functions::{Chosen, Functions, Offering};

@@ -137,6 +137,7 @@ impl Router {
             namespace: None,
             peer: spec.peer,
             instance: spec.instance,
+            worker: None,
             connected: now,
             functions: BTreeSet::new(),
             triggers: BTreeSet::new(),
@@ -217,6 +218,17 @@ impl Router {
             worker: Arc::clone(&session.standing.public_id),
             name: session.hello.name.as_str().into(),
         }));
+    }
+
+    /// The session is an instance of `worker`: of triggers that its instances bind alike, one is bound.
+    pub fn belongs(&self, session: SessionId, worker: Arc<str>, out: &mut Effects) {
+        let Some(mut row) = self.registry.sessions.get_mut(session) else {
+            return;
+        };
+        row.worker = Some(worker);
+        // It may have bound some before anybody could know.
+        let namespace = row.namespace.clone();
+        self.rebind(session, &row, namespace.as_deref(), out);
     }
 
     /// Forgets a session that is gone: its calls end at once, its offers disappear.
@@ -362,6 +374,14 @@ impl Router {
 
     pub fn calls_in_flight(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Where the session connected from; `None` for a local one, and one that is gone.
+    pub fn peer(&self, session: SessionId) -> Option<IpAddr> {
+        self.registry
+            .sessions
+            .look(session, |session| session.peer)
+            .flatten()
     }
 
     /// How many calls the session has; `None` when it is gone.

@@ -42,6 +42,16 @@ impl Offering {
         self.standing.traffic.look().is_ready()
     }
 
+    fn chosen(&self) -> Chosen {
+        Chosen {
+            session: self.session,
+            standing: Arc::clone(&self.standing),
+            id: Arc::clone(&self.spec.id),
+            local: self.local.clone(),
+            http: self.spec.http.is_some(),
+        }
+    }
+
     pub(super) fn build(&self) -> u64 {
         self.standing.build.load(Ordering::Relaxed)
     }
@@ -133,13 +143,22 @@ impl Functions {
         if offer.spec.http.is_none() {
             offer.standing.traffic.enter();
         }
-        Some(Chosen {
-            session: offer.session,
-            standing: Arc::clone(&offer.standing),
-            id: Arc::clone(&offer.spec.id),
-            local: offer.local.clone(),
-            http: offer.spec.http.is_some(),
-        })
+        Some(offer.chosen())
+    }
+
+    /// As [`Functions::choose`], where it is decided who.
+    pub(crate) fn of_session(
+        &self,
+        session: SessionId,
+        namespace: Option<&str>,
+        id: &str,
+    ) -> Option<Chosen> {
+        let offers = self.rows.get(&*key(namespace, id))?;
+        let offer = offers
+            .iter()
+            .find(|offer| offer.session == session && offer.spec.http.is_none())?;
+        offer.standing.traffic.enter();
+        Some(offer.chosen())
     }
 
     pub(crate) fn get(&self, namespace: Option<&str>, id: &str) -> Option<FunctionView> {

@@ -56,6 +56,8 @@ pub(crate) struct Session {
     pub(crate) namespace: Option<Arc<str>>,
     pub(crate) peer: Option<IpAddr>,
     pub(crate) instance: Option<Arc<str>>,
+    /// What it is an instance of, where whoever started it has said.
+    pub(crate) worker: Option<Arc<str>>,
     pub(crate) connected: Now,
     /// Under the ids by which others call them.
     pub(crate) functions: BTreeSet<Arc<str>>,

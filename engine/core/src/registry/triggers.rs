@@ -5,13 +5,17 @@ use std::{borrow::Cow, sync::Arc};
 use agentos_protocol::{ErrorBody, SessionId, TriggerSpec, TriggerTypeSpec, namespace};
 use dashmap::DashMap;
 
-use super::{Hasher, namespace::key};
+use super::{
+    Hasher,
+    namespace::key,
+    twins::{Likeness, Twins, likeness},
+};
 use crate::policy::Trust;
 
 /// Where a trigger stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TriggerState {
-    /// Nobody provides its type yet.
+    /// Nobody provides its type yet, or another instance of its worker stands for it.
     Parked,
     /// Given to the provider.
     Bound,
@@ -27,6 +31,8 @@ struct Row {
     /// Who has been given it.
     provider: Option<SessionId>,
     state: TriggerState,
+    /// What it shares with those of other instances of its worker.
+    likeness: Option<Likeness>,
 }
 
 struct Type {
@@ -40,6 +46,7 @@ struct Type {
 pub(crate) struct Triggers {
     rows: DashMap<Arc<str>, Row, Hasher>,
     types: DashMap<Arc<str>, Type, Hasher>,
+    twins: Twins,
 }
 
 /// A trigger and the session that is to bind or forget it.
@@ -51,6 +58,8 @@ pub(crate) struct Binding {
 /// What a change of triggers asks for.
 #[derive(Default)]
 pub(crate) struct Placed {
+    /// Before anything is undone: somebody else stands for what goes.
+    pub(crate) heirs: Vec<Binding>,
     pub(crate) undo: Vec<Binding>,
     pub(crate) bind: Vec<Binding>,
 }
@@ -75,13 +84,19 @@ pub struct TriggerTypeView {
 impl Triggers {
     /// Adds a trigger, or replaces the one of the same id. Parked when nobody provides its type.
     /// What it replaced is to be undone if another provider had it.
+    ///
+    /// `worker` is what the owner is an instance of: of triggers that its instances bind alike one is
+    /// bound, and the others wait for that one to go.
     pub(crate) fn add(
         &self,
         owner: SessionId,
+        worker: Option<&str>,
         home: Option<Arc<str>>,
         spec: TriggerSpec,
     ) -> (Placed, TriggerState) {
+        let likeness = likeness(worker, &spec);
         let row = Row {
+            likeness: likeness.clone(),
             spec: spec.clone(),
             owner,
             home,
@@ -96,6 +111,9 @@ impl Triggers {
             placed.bind.extend(self.place(&mut row));
         }
         let now = placed.bind.first().map(|binding| binding.provider);
+        if let Some(old) = replaced.as_ref().filter(|old| old.likeness != likeness) {
+            placed.heirs.extend(self.heir(old));
+        }
         if let Some(old) = replaced
             && let Some(provider) = old.provider
             && (now != Some(provider) || old.spec.trigger_type != spec.trigger_type)
@@ -111,6 +129,7 @@ impl Triggers {
     pub(crate) fn remove(&self, owner: SessionId, id: &str) -> Option<(TriggerSpec, Placed)> {
         let (_, row) = self.rows.remove_if(id, |_, row| row.owner == owner)?;
         let mut placed = Placed::default();
+        placed.heirs.extend(self.heir(&row));
         if let Some(provider) = row.provider {
             let spec = row.spec.clone();
             placed.undo.push(Binding { provider, spec });
@@ -118,9 +137,26 @@ impl Triggers {
         Some((row.spec, placed))
     }
 
+    /// Who stands for the others when `gone` did, and does not any more.
+    fn heir(&self, gone: &Row) -> Option<Binding> {
+        let likeness = gone.likeness.as_ref()?;
+        // One that was said again is still there, under its new owner.
+        if !self.twins.leave(likeness, gone.owner, &gone.spec.id) {
+            return None;
+        }
+        let mut rows = self.rows.iter_mut();
+        let mut heir =
+            rows.find(|row| row.likeness.as_ref() == Some(likeness) && row.provider.is_none())?;
+        self.place(&mut heir)
+    }
+
     /// Gives the row to whoever provides its type now.
     fn place(&self, row: &mut Row) -> Option<Binding> {
-        row.provider = self.provider(row);
+        let stands = row
+            .likeness
+            .as_ref()
+            .is_none_or(|likeness| self.twins.stands(likeness, row.owner, &row.spec.id));
+        row.provider = if stands { self.provider(row) } else { None };
         row.state = match row.provider {
             Some(_) => TriggerState::Bound,
             None => TriggerState::Parked,
@@ -262,5 +298,57 @@ impl Triggers {
             .collect();
         list.sort_by(|a, b| (&a.spec.id, &a.namespace).cmp(&(&b.spec.id, &b.namespace)));
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const CLOCK: SessionId = SessionId(1);
+
+    fn bound(placed: &[Binding]) -> Vec<&str> {
+        placed.iter().map(|binding| &*binding.spec.id).collect()
+    }
+
+    #[test]
+    fn of_instances_of_one_worker_one_binds_and_another_inherits() {
+        let triggers = Triggers::default();
+        let kind = TriggerTypeSpec {
+            id: "clock".into(),
+            description: String::new(),
+            config_schema: None,
+            payload_schema: None,
+        };
+        triggers.provide(CLOCK, Trust::Engine, None, kind);
+        let tick = |id: &str, every: u64| {
+            TriggerSpec::new(id, "clock", "shop::tick", json!({ "every": every }))
+        };
+        let add = |owner: u64, worker: Option<&str>, spec: TriggerSpec| {
+            let (placed, state) = triggers.add(SessionId(owner), worker, None, spec);
+            (placed.bind.len(), state == TriggerState::Bound)
+        };
+        let shop = Some("shop");
+        assert_eq!(add(2, shop, tick("a", 1)), (1, true));
+        assert_eq!(add(3, shop, tick("b", 1)), (0, false));
+        // Said again; of another kind; of somebody whom nobody has started.
+        assert_eq!(add(2, shop, tick("a", 1)), (1, true));
+        assert_eq!(add(3, shop, tick("c", 2)), (1, true));
+        assert_eq!(add(4, None, tick("d", 1)), (1, true));
+
+        let (_, placed) = triggers.remove(SessionId(2), "a").unwrap();
+        assert_eq!(
+            (bound(&placed.heirs), bound(&placed.undo)),
+            (vec!["b"], vec!["a"])
+        );
+        let (_, placed) = triggers.remove(SessionId(3), "b").unwrap();
+        assert_eq!(
+            (bound(&placed.heirs), bound(&placed.undo)),
+            (vec![], vec!["b"])
+        );
+        // It was the last; the next one is the first again.
+        assert_eq!(add(5, shop, tick("e", 1)), (1, true));
     }
 }

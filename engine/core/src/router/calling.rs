@@ -159,6 +159,47 @@ impl Router {
         asked: Option<&Arc<str>>,
         out: &mut Effects,
     ) -> Result<Routed, ErrorBody> {
+        self.place_with(now, caller, call, asked, || self.choose(call), out)
+    }
+
+    /// As [`Router::call`], for one very session, whatever its share of the calls.
+    ///
+    /// # Errors
+    /// `not_found` when it does not offer the function.
+    pub fn call_at(
+        &self,
+        now: Now,
+        caller: &Caller,
+        to: SessionId,
+        call: &CallView<'_>,
+        out: &mut Effects,
+    ) -> Result<Routed, ErrorBody> {
+        let offered = || {
+            let namespace = self
+                .registry
+                .sessions
+                .look(to, |session| session.namespace.clone())
+                .flatten();
+            let functions = &self.registry.functions;
+            functions
+                .of_session(to, namespace.as_deref(), call.function)
+                .ok_or_else(|| {
+                    let message = format!("the worker does not offer `{}`", call.function);
+                    ErrorBody::engine(Code::NotFound, message)
+                })
+        };
+        self.place_with(now, caller, call, None, offered, out)
+    }
+
+    fn place_with(
+        &self,
+        now: Now,
+        caller: &Caller,
+        call: &CallView<'_>,
+        asked: Option<&Arc<str>>,
+        choose: impl FnOnce() -> Result<Chosen, ErrorBody>,
+        out: &mut Effects,
+    ) -> Result<Routed, ErrorBody> {
         if self.calls.len() >= self.limits.calls_in_flight_max {
             return Err(ErrorBody::engine(
                 Code::Overloaded,
@@ -175,7 +216,7 @@ impl Router {
                 "this session has too many calls in flight",
             ));
         }
-        let chosen = self.choose(call)?;
+        let chosen = choose()?;
         let timeout = call
             .timeout_ms
             .map_or(by.timeout_default, |ms| Duration::from_millis(ms.into()))

@@ -187,7 +187,8 @@ impl Router {
             Arc::clone(&spec.function),
         );
         let triggers = &self.registry.triggers;
-        let (placed, state) = triggers.add(from, session.namespace.clone(), spec);
+        let worker = session.worker.as_deref();
+        let (placed, state) = triggers.add(from, worker, session.namespace.clone(), spec);
         // Given to a provider: its word is the event.
         if state == TriggerState::Parked {
             out.push(Effect::Event(Event::TriggerRegistered {
@@ -317,13 +318,26 @@ impl Router {
                 push_placed(placed, out);
             }
         }
+        self.rebind(from, session, old.as_deref(), out);
+    }
+
+    /// Places everything that a session has bound once more: what is known of it has changed.
+    pub(super) fn rebind(
+        &self,
+        from: SessionId,
+        session: &Session,
+        old: Option<&str>,
+        out: &mut Effects,
+    ) {
+        let triggers = &self.registry.triggers;
         for id in &session.triggers {
-            if let Some((mut spec, placed)) = registry.triggers.remove(from, id) {
+            if let Some((mut spec, placed)) = triggers.remove(from, id) {
                 push_placed(placed, out);
-                if spec.namespace == old {
+                if spec.namespace.as_deref() == old {
                     spec.namespace.clone_from(&session.namespace);
                 }
-                let (placed, _) = registry.triggers.add(from, session.namespace.clone(), spec);
+                let (worker, home) = (session.worker.as_deref(), session.namespace.clone());
+                let (placed, _) = triggers.add(from, worker, home, spec);
                 push_placed(placed, out);
             }
         }
@@ -426,7 +440,12 @@ impl Refused {
     }
 }
 
-fn push_placed(Placed { undo, bind }: Placed, out: &mut Effects) {
+fn push_placed(Placed { heirs, undo, bind }: Placed, out: &mut Effects) {
+    let give = |Binding { provider, spec }| Effect::Send {
+        to: provider,
+        frame: Frame::BindTrigger(Box::new(BindTrigger { spec })),
+    };
+    out.extend(heirs.into_iter().map(give));
     out.extend(
         undo.into_iter()
             .map(|Binding { provider, spec }| Effect::Send {
@@ -437,13 +456,7 @@ fn push_placed(Placed { undo, bind }: Placed, out: &mut Effects) {
                 },
             }),
     );
-    out.extend(
-        bind.into_iter()
-            .map(|Binding { provider, spec }| Effect::Send {
-                to: provider,
-                frame: Frame::BindTrigger(Box::new(BindTrigger { spec })),
-            }),
-    );
+    out.extend(bind.into_iter().map(give));
 }
 
 /// A worker that has said goodbye gets nothing new.
