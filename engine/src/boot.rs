@@ -4,6 +4,7 @@ mod common;
 mod crew;
 mod doors;
 mod follow;
+mod house;
 mod making;
 mod modules;
 mod note;
@@ -26,7 +27,8 @@ use crate::{
     Bus,
     builtin::{admin::Admin, channels, keeper::Keeper, live::Live, observe::Observe},
     channel::{self, Channels},
-    config::{Auth, Settings},
+    config::{Auth, ProcessEnv, Settings},
+    fleet::Fleet,
     listener::Bounds,
     session::IiiShared,
     storage::{self, Storage},
@@ -70,6 +72,7 @@ pub struct Running {
     auth: (Auth, Auth),
     took: Duration,
     supervisor: supervisor::Handle,
+    fleet: Fleet,
     parts: Arc<tokio::sync::Mutex<Option<Parts>>>,
     following: Option<Following>,
     shutdown: CancellationToken,
@@ -131,11 +134,19 @@ pub async fn start(
     let supervisor = supervise(settings, &url, &token, surroundings.search_path)?;
     // Set once, here.
     let _ = common.processes.set(supervisor.clone());
+    let fleet = Fleet::new(
+        Arc::clone(&bus) as _,
+        supervisor.clone(),
+        Arc::new(ProcessEnv),
+        settings.data_dir.join("builds"),
+    );
+    bus.ask_doorkeeper(fleet.doorkeeper());
 
     let shutdown = CancellationToken::new();
     let about = Live::new(Value::Null);
     let admin = Admin::new(
         Arc::clone(&bus) as _,
+        fleet.clone(),
         supervisor.clone(),
         shutdown.clone(),
         bus.clock(),
@@ -156,6 +167,14 @@ pub async fn start(
     for recruit in recruits {
         crew.take(recruit).await?;
     }
+    for (name, session) in crew.members() {
+        fleet.adopt(name, session);
+    }
+    for manifest in &settings.workers.processes {
+        fleet
+            .enlist(manifest.clone())
+            .with_context(|| format!("cannot start the worker `{}`", manifest.name))?;
+    }
     let mut parts = Parts {
         common,
         started: Arc::clone(settings),
@@ -163,7 +182,7 @@ pub async fn start(
         note,
         engines_dir: surroundings.engines_dir,
         about,
-        supervisor: supervisor.clone(),
+        fleet: fleet.clone(),
         doors,
         fixed,
         modules,
@@ -176,16 +195,21 @@ pub async fn start(
     tokio::spawn(Arc::clone(&bus).keep_deadlines(deadlines.clone()));
     parts.doors.open();
     parts.publish()?;
+    let (http_address, stream_address) =
+        (parts.modules.http_address(), parts.modules.stream_address());
+    let parts = Arc::new(tokio::sync::Mutex::new(Some(parts)));
+    fleet.furnish(Arc::new(house::InHouse(Arc::downgrade(&parts))));
     Ok(Running {
         bus,
         bus_address,
-        http_address: parts.modules.http_address(),
-        stream_address: parts.modules.stream_address(),
+        http_address,
+        stream_address,
         token,
         auth: (settings.bus.auth, settings.http.listener.auth),
         took: began.elapsed(),
         supervisor,
-        parts: Arc::new(tokio::sync::Mutex::new(Some(parts))),
+        fleet,
+        parts,
         following: None,
         shutdown,
         deadlines,
@@ -221,7 +245,8 @@ fn supervise(
     search_path: String,
 ) -> anyhow::Result<supervisor::Handle> {
     supervisor::start(supervisor::Config {
-        manifests: settings.workers.processes.clone(),
+        // The fleet starts them.
+        manifests: Vec::new(),
         env: vec![
             ("AGENTOS_URL".into(), url.to_owned()),
             ("AGENTOS_TOKEN".into(), token.to_owned()),
@@ -300,6 +325,7 @@ impl Running {
         if let Some(following) = self.following {
             following.stop().await;
         }
+        self.fleet.shutdown().await;
         let Some(parts) = self.parts.lock().await.take() else {
             return;
         };

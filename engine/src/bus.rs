@@ -3,6 +3,7 @@
 //! There is no central task: whoever brings a frame routes it and puts the outcome on the target's
 //! outbox before returning.
 
+mod fleet;
 mod pool;
 
 use std::sync::{
@@ -22,6 +23,7 @@ use dashmap::DashMap;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use fleet::{Door, Questions};
 pub use pool::Drained;
 use pool::Pool;
 
@@ -99,6 +101,8 @@ pub struct Bus {
     /// Sessions by their public ids.
     named: DashMap<Arc<str>, SessionId>,
     pool: Pool,
+    door: Door,
+    questions: Questions,
     next_session: AtomicU64,
     /// Marks the ids of this engine's life in the JSON dialect.
     mark: u64,
@@ -123,6 +127,8 @@ impl Bus {
             sessions: DashMap::default(),
             named: DashMap::new(),
             pool: Pool::default(),
+            door: Door::default(),
+            questions: Questions::default(),
             next_session: AtomicU64::new(1),
             mark: uuid::Uuid::new_v4().as_u64_pair().0,
             sooner: Notify::new(),
@@ -144,6 +150,7 @@ impl Bus {
         let id = SessionId(self.next_session.fetch_add(1, Ordering::Relaxed));
         let public_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
         let reattach_token: Arc<str> = uuid::Uuid::new_v4().simple().to_string().into();
+        let is_stranger = way.speaks_json();
         let session = Session {
             way,
             public_id: Arc::clone(&public_id),
@@ -157,6 +164,9 @@ impl Bus {
             spec.share = share;
         }
         let caller = self.router.open(self.clock.now(), id, spec, &mut out);
+        if is_stranger {
+            self.let_in(id);
+        }
         self.perform(out);
         Opened {
             id,
@@ -168,6 +178,9 @@ impl Bus {
 
     /// Handles one frame that the session `from` sent.
     pub(crate) fn on_frame(&self, from: SessionId, frame: Frame) {
+        if let Frame::Hello(hello) = &frame {
+            self.greeted(from, hello);
+        }
         let mut out = Effects::new();
         self.router
             .on_frame(self.clock.now(), from, frame, &mut out);
@@ -178,14 +191,7 @@ impl Bus {
     pub(crate) fn call(&self, now: Now, caller: &Caller, call: &CallView<'_>) {
         let mut out = Effects::new();
         match self.router.call(now, caller, call, &mut out) {
-            Ok(routed) => {
-                let sent = match self.way(routed.to) {
-                    Some(way) => way.call(&routed, call),
-                    None => Err(Undelivered::Closed),
-                };
-                let place = (routed.to, routed.call);
-                self.sent(now, place, routed.sooner, sent, &mut out);
-            }
+            Ok(routed) => self.send(now, &routed, call, &mut out),
             Err(error) => {
                 let made = (call.call.clone(), call.function.into());
                 self.nobody_runs(caller, made, &call.delivery, error, &mut out);
@@ -217,6 +223,16 @@ impl Bus {
             }
         }
         self.perform(out);
+    }
+
+    /// Gives a call that has been routed to whoever runs it.
+    fn send(&self, now: Now, routed: &Routed, call: &CallView<'_>, out: &mut Effects) {
+        let sent = match self.way(routed.to) {
+            Some(way) => way.call(routed, call),
+            None => Err(Undelivered::Closed),
+        };
+        let place = (routed.to, routed.call);
+        self.sent(now, place, routed.sooner, sent, out);
     }
 
     /// A call has been given to its callee, or was not taken.

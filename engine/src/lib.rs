@@ -6,10 +6,11 @@ mod bus;
 pub mod channel;
 mod clock;
 pub mod config;
+pub mod fleet;
 mod listener;
 mod session;
 pub mod storage;
 pub mod supervisor;
-mod watching;
+pub mod watching;
 
 pub use bus::{Bus, Drained};

@@ -22,20 +22,20 @@ const FOLDERS_MAX: usize = 4096;
 
 /// Where to watch.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Root {
+pub struct Root {
     folder: PathBuf,
     is_deep: bool,
 }
 
 impl Root {
     /// The files in `folder` itself.
-    pub(crate) fn flat(folder: PathBuf) -> Self {
+    pub fn flat(folder: PathBuf) -> Self {
         let is_deep = false;
         Root { folder, is_deep }
     }
 
     /// The files in `folder` and all below it.
-    pub(crate) fn deep(folder: PathBuf) -> Self {
+    pub fn deep(folder: PathBuf) -> Self {
         let is_deep = true;
         Root { folder, is_deep }
     }
@@ -54,7 +54,7 @@ struct Told {
 }
 
 /// A watch that is on.
-pub(crate) struct Watching {
+pub struct Watching {
     watcher: RecommendedWatcher,
     roots: Vec<Root>,
     wants: Wants,
@@ -67,7 +67,7 @@ impl Watching {
     ///
     /// # Errors
     /// When the system cannot watch.
-    pub(crate) fn start(
+    pub fn start(
         roots: Vec<Root>,
         wants: impl Fn(&Path) -> bool + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -86,7 +86,7 @@ impl Watching {
 
     /// Waits until something wanted has changed, and then for `quiet` without a further change, but
     /// not longer than `at_most`. May be dropped and called again.
-    pub(crate) async fn changed(&mut self, quiet: Duration, at_most: Duration) {
+    pub async fn changed(&mut self, quiet: Duration, at_most: Duration) {
         while !self.take() {
             self.told.some.notified().await;
         }

@@ -15,7 +15,7 @@ use crate::{
     harness::{Engine, eventually, root},
 };
 
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     std::env::var_os("AGENTOS_TEST_PYTHON").map_or_else(
         || root().join("target/xtask/venv/bin/python"),
         PathBuf::from,

@@ -38,4 +38,5 @@ mod storage;
 mod stream;
 mod stream_clients;
 mod supervised;
+mod swap;
 mod void;

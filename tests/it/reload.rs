@@ -7,7 +7,10 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::harness::{Engine, Heard, Iii, eventually};
+use crate::{
+    harness::{Engine, Heard, Iii, eventually},
+    supervised::WIRE,
+};
 
 /// A program that says where it runs and stays.
 const WORKER: &str = include_str!("supervised/worker.py");
@@ -427,6 +430,7 @@ async fn workers_come_change_and_go() -> Result<()> {
     let worker = folder.path().join("mortal");
     fs::create_dir(&worker)?;
     fs::write(worker.join("worker.py"), WORKER)?;
+    fs::write(worker.join("wire.py"), WIRE)?;
     let manifest = "name: mortal\nlanguage: python\ncommand: [python3, worker.py]\n";
     fs::write(worker.join("worker.yaml"), manifest)?;
     let none = json!({ "workers": { "builtin": [] } }).to_string();
@@ -462,10 +466,12 @@ async fn workers_come_change_and_go() -> Result<()> {
     })
     .await?;
     change(&engine, &none, "part=the worker mortal").await?;
-    assert!(
-        fs::read(format!("/proc/{second}/cmdline")).is_ok_and(|line| line.is_empty())
-            || !Path::new(&format!("/proc/{second}")).exists()
-    );
+    eventually("its process is gone", async || {
+        let is_gone = fs::read(format!("/proc/{second}/cmdline")).is_ok_and(|line| line.is_empty())
+            || !Path::new(&format!("/proc/{second}")).exists();
+        is_gone.then_some(())
+    })
+    .await?;
     eventually("its functions are gone", async || {
         let is_there = offered("memory::recall").await.ok()?;
         (!is_there && pid().await.is_none()).then_some(())

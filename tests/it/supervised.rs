@@ -10,6 +10,8 @@ use crate::harness::{Engine, eventually};
 
 /// The program of a worker that needs no SDK and nothing installed: Python and a socket.
 const WORKER: &str = include_str!("supervised/worker.py");
+/// What workers of this kind have in common.
+pub(crate) const WIRE: &str = include_str!("supervised/wire.py");
 
 /// An engine that supervises one small worker.
 async fn engine() -> Result<Engine> {
@@ -17,6 +19,7 @@ async fn engine() -> Result<Engine> {
     let worker = folder.path().join("mortal");
     fs::create_dir(&worker)?;
     fs::write(worker.join("worker.py"), WORKER)?;
+    fs::write(worker.join("wire.py"), WIRE)?;
     fs::write(
         worker.join("worker.yaml"),
         "name: mortal\nlanguage: python\ncommand: [python3, worker.py]\n",

@@ -27,6 +27,11 @@ pub(crate) fn run(given: &[&str]) -> Result<()> {
             .with_context(|| format!("{word} wants a value"))?;
         asked.push((variable, *value));
     }
+    play(test, &asked)
+}
+
+/// Runs one test that is not played in CI, or not so long, and shows what it prints.
+pub(crate) fn play(test: &str, asked: &[(&str, &str)]) -> Result<()> {
     if std::env::var_os("AGENTOS_BIN").is_none() {
         step(".", "cargo build --release --package agentos").run(&mut Count::default())?;
     }
@@ -38,14 +43,14 @@ pub(crate) fn run(given: &[&str]) -> Result<()> {
             "--",
             test,
             "--exact",
-            "--ignored",
+            "--include-ignored",
             "--nocapture",
         ])
-        .envs(asked)
+        .envs(asked.iter().copied())
         .current_dir(root())
         .status()?;
     if !status.success() {
-        bail!("the crash loop ended with {status}");
+        bail!("{test} ended with {status}");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod count;
 mod crash;
+mod soak;
 mod stage;
 mod suites;
 
@@ -19,6 +20,7 @@ cargo xtask VERB
   bench ..     the engine against a relay and others (bench/README.md); `bench --help` says what can be given
   crash        kills the engine under load 200 times and counts what is lost; --rounds N, --seed N,
                --storage ADAPTER; --power-cut cuts the power of its disk instead (needs root)
+  soak         swaps a worker under load 200 times, and prints what is lost and what leaks; --swaps N
   fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz and a nightly toolchain)";
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["bench", "boot"] => bench::boot(),
         ["bench", ref given @ ..] => bench::against_others(given),
         ["crash", ref given @ ..] => crash::run(given),
+        ["soak", ref given @ ..] => soak::run(given),
         ["fuzz", seconds] => suites::fuzz(seconds),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

@@ -57,7 +57,7 @@ pub(crate) enum Verb {
     Functions(Functions),
     /// List workers
     Workers,
-    /// Make or restart a worker
+    /// Make a worker, replace it under traffic, scale it
     #[command(subcommand)]
     Worker(Worker),
     /// Look at queues and topics, and steer them
@@ -66,6 +66,10 @@ pub(crate) enum Verb {
     /// Look at cron jobs, and run them by hand
     #[command(subcommand)]
     Cron(Cron),
+    /// Watch workers' files, and swap a worker whenever one is saved
+    Dev(Dev),
+    /// Show what each worker does and uses
+    Top(Top),
     /// Talk to an agent
     Chat(Chat),
     /// See what agents do, stop them, and answer what they ask
@@ -176,6 +180,19 @@ pub(crate) struct Events {
     pub(crate) only: Vec<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Dev {
+    /// These workers [default: all that have a folder]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Top {
+    /// Between two looks
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub(crate) every: Duration,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum State {
     /// Print a value
@@ -231,6 +248,14 @@ pub(crate) struct Restore {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Worker {
+    /// Run one of the engine's own workers as a process of its own
+    Run {
+        /// For instance memory
+        name: String,
+        /// Settings with the worker's section [default: config.yaml, if there is one]
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Make a worker that runs
     New {
         name: String,
@@ -241,8 +266,62 @@ pub(crate) enum Worker {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Restart a worker process
-    Restart { name: String },
+    /// List the workers that the engine runs, with their builds and instances
+    Ls,
+    /// Replace a worker under traffic by a new build of it
+    Swap(Swap),
+    /// Put back the build that served before
+    Rollback(OfWorker),
+    /// Start a worker anew, without losing a call
+    Restart(OfWorker),
+    /// Start a worker that was stopped, or has given up
+    Start { name: String },
+    /// Let a worker finish its calls, and end it
+    Stop(OfWorker),
+    /// Run so many instances of a worker
+    Scale {
+        #[command(flatten)]
+        of: OfWorker,
+        /// Instances that are to run
+        replicas: usize,
+    },
+    /// Give a worker no calls; it runs on
+    Pause { name: String },
+    /// Give a paused worker calls again
+    Resume { name: String },
+    /// List the builds of a worker that have served, or were tried
+    Versions { name: String },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OfWorker {
+    pub(crate) name: String,
+    /// How long calls and streams that run may go on
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m")]
+    pub(crate) drain: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Swap {
+    #[command(flatten)]
+    pub(crate) of: OfWorker,
+    /// The new build: a folder with a worker.yaml, a command, or in-process [default: the worker's
+    /// own folder, as it is now]
+    #[arg(long, value_name = "DIR|COMMAND")]
+    pub(crate) to: Option<String>,
+    /// Give it this share of the calls while it is tried, for instance 10%
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(crate) canary: Option<u8>,
+    /// Try it for so long before the old build is ended [default: 30s with --canary, else 0]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) hold: Option<Duration>,
+    /// Go back when its rate of failed calls is larger than the old build's by more than this, for
+    /// instance 0.01 or 1%
+    #[arg(long, value_name = "RATE", value_parser = rate, default_value = "1%")]
+    pub(crate) max_error_rate: f64,
+    /// How long it may run before it has registered
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
+    pub(crate) ready: Duration,
 }
 
 #[derive(Debug, Subcommand)]
@@ -480,6 +559,27 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads `10%` and `10`.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse();
+    number
+        .ok()
+        .filter(|percent| (1..=99).contains(percent))
+        .ok_or_else(|| "expected a share from 1% to 99%".to_owned())
+}
+
+/// Reads `0.01` and `1%`.
+fn rate(text: &str) -> Result<f64, String> {
+    let (number, factor) = match text.strip_suffix('%') {
+        Some(number) => (number, 0.01),
+        None => (text, 1.0),
+    };
+    let rate = number.parse::<f64>().map(|number| number * factor);
+    rate.ok()
+        .filter(|rate| (0.0..=1.0).contains(rate))
+        .ok_or_else(|| "expected a rate such as 0.01 or 1%".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -489,6 +589,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_shares_and_rates() {
+        let check = |text, expect| assert_eq!(percent(text).ok(), expect, "{text}");
+        check("10%", Some(10));
+        check("99", Some(99));
+        check("0%", None);
+        check("100%", None);
+        check("ten", None);
+        let check = |text, expect| assert_eq!(rate(text).ok(), expect, "{text}");
+        check("0.5", Some(0.5));
+        check("50%", Some(0.5));
+        check("2", None);
+        check("NaN", None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod call;
 mod chat;
 mod config;
 mod cron;
+mod dev;
 mod events;
 mod keep;
 mod key;
@@ -14,12 +15,13 @@ mod new;
 mod queue;
 mod state;
 mod stop;
+mod top;
+mod worker;
 
 use clap::CommandFactory;
 
 use crate::{
-    args::{Args, Common, Config, Verb, Worker},
-    client,
+    args::{Args, Common, Config, Verb},
     failure::Failure,
     place::Place,
     screen::Screen,
@@ -34,11 +36,12 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
         Verb::Call(call) => call::run(call, common, screen).await,
         Verb::Functions(functions) => listing::functions(functions, common, screen).await,
         Verb::Workers => listing::workers(common, screen).await,
-        Verb::Worker(Worker::New { name, lang, dir }) => new::run(&name, lang, dir, screen),
-        Verb::Worker(Worker::Restart { name }) => restart(&name, common, screen).await,
         Verb::Queue(queue) => queue::run(queue, common, screen).await,
         Verb::Cron(cron) => cron::run(cron, common, screen).await,
         Verb::Agent(agent) => agent::run(agent, common, screen).await,
+        Verb::Worker(doing) => worker::run(doing, common, screen).await,
+        Verb::Dev(dev) => dev::run(dev, common, screen).await,
+        Verb::Top(top) => top::run(&top, common, screen).await,
         Verb::Chat(chat) => chat::run(chat, common, screen).await,
         Verb::Key(key) => key::run(key, common, screen).await,
         Verb::Events(events) => events::run(events, common, screen).await,
@@ -56,22 +59,6 @@ pub(crate) async fn run(verb: Verb, common: &Common, screen: &Screen) -> Result<
             Ok(())
         }
     }
-}
-
-async fn restart(name: &str, common: &Common, screen: &Screen) -> Result<(), Failure> {
-    let client = client::connect(common).await?;
-    let answer: serde_json::Value = client
-        .trigger(
-            "engine::supervisor::restart",
-            &serde_json::json!({ "name": name }),
-        )
-        .await?;
-    if screen.json {
-        screen.value(&answer);
-    } else {
-        screen.line(format!("{name} is restarting; see `agentos workers`"));
-    }
-    Ok(())
 }
 
 fn token(common: &Common, screen: &Screen) -> Result<(), Failure> {

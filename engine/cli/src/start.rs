@@ -21,6 +21,7 @@ use crate::{
     screen::Screen,
 };
 use progress::Progress;
+pub(crate) use workers::hire;
 
 /// From the request to stop to the end, whatever happens.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

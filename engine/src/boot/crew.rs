@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentos_core::policy::Trust;
+use agentos_protocol::SessionId;
 use agentos_sdk::Worker;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -35,6 +36,12 @@ pub(super) struct Crew {
 pub(super) struct Recruit {
     name: String,
     worker: Arc<dyn Worker>,
+}
+
+impl Recruit {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl Crew {
@@ -72,9 +79,37 @@ impl Crew {
         Ok(())
     }
 
+    /// Puts it on the bus, beside one of its name that is there.
+    pub(super) async fn bring(&mut self, recruit: Recruit) -> anyhow::Result<SessionId> {
+        let Recruit { name, worker } = recruit;
+        let session = open(&self.bus, &name, Trust::Worker, worker).await?;
+        let id = session.id();
+        self.members.push((name, session));
+        Ok(id)
+    }
+
+    /// As [`Crew::dismiss`], for the one of this session.
+    pub(super) fn release(&mut self, id: SessionId) {
+        self.let_go(|_, session| session.id() == id);
+    }
+
+    /// Names and sessions of those that run.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, SessionId)> {
+        self.members
+            .iter()
+            .map(|(name, session)| (name.as_str(), session.id()))
+    }
+
     /// The one of this name gets nothing new and leaves when it has finished.
     pub(super) fn dismiss(&mut self, name: &str) {
-        for (_, session) in self.members.extract_if(.., |(member, _)| member == name) {
+        self.let_go(|member, _| member == name);
+    }
+
+    fn let_go(&mut self, who: impl Fn(&str, &LocalSession) -> bool) {
+        let leaving = self
+            .members
+            .extract_if(.., |(member, session)| who(member, session));
+        for (_, session) in leaving {
             let at_once = self.at_once.clone();
             self.leaving
                 .spawn(async move { retire(session, LEAVE, &at_once).await });

@@ -19,8 +19,9 @@ use super::{
 use crate::{
     builtin::{exec::Exec, live::Live},
     config::{Change, How, Log, Part, Settings, Weight, diff},
+    fleet::Fleet,
     session::LocalSession,
-    supervisor::{self, Manifest},
+    supervisor::Manifest,
 };
 
 /// Hears of new settings for what the engine says about itself; false when they take a start.
@@ -36,7 +37,7 @@ pub(super) struct Parts {
     pub(super) engines_dir: Option<PathBuf>,
     /// What `engine::status` says about addresses and folders.
     pub(super) about: Live<Value>,
-    pub(super) supervisor: supervisor::Handle,
+    pub(super) fleet: Fleet,
     pub(super) doors: Doors,
     /// Those that are no modules, in the order in which they were opened.
     pub(super) fixed: Vec<LocalSession>,
@@ -51,7 +52,7 @@ enum Step {
     Door(doors::Step),
     Recruit(Recruit),
     Dismiss(String),
-    Process(String, How, Option<Manifest>),
+    Process(String, Option<Manifest>),
     Watches,
     Grace,
     Log,
@@ -128,7 +129,7 @@ impl Parts {
             Part::Process(name) => {
                 let mut processes = new.workers.processes.iter();
                 let manifest = processes.find(|process| process.name == *name).cloned();
-                Step::Process(name.clone(), change.how, manifest)
+                Step::Process(name.clone(), manifest)
             }
             Part::Watches => Step::Watches,
             Part::Grace => Step::Grace,
@@ -146,12 +147,18 @@ impl Parts {
                 self.doors.take(step);
                 Ok(())
             }
-            Step::Recruit(recruit) => self.crew.take(recruit).await,
+            Step::Recruit(recruit) => self.recruit(recruit).await,
             Step::Dismiss(name) => {
                 self.crew.dismiss(&name);
+                let fleet = self.fleet.clone();
+                // What it was swapped for takes its time to end.
+                tokio::spawn(async move { fleet.dismiss(&name).await });
                 Ok(())
             }
-            Step::Process(name, how, manifest) => self.run(&name, how, manifest).await,
+            Step::Process(name, manifest) => {
+                self.run(&name, manifest);
+                Ok(())
+            }
             Step::Watches => self.watch().await,
             Step::Grace => {
                 let grace = self.in_force.registration_namespace_grace;
@@ -182,12 +189,25 @@ impl Parts {
         }
     }
 
-    async fn run(&self, name: &str, how: How, manifest: Option<Manifest>) -> anyhow::Result<()> {
-        if how != How::Added {
-            self.supervisor.remove(name).await;
+    /// Processes take their time, and what is being done to them may wait for these very parts.
+    fn run(&self, name: &str, manifest: Option<Manifest>) {
+        let (fleet, name) = (self.fleet.clone(), name.to_owned());
+        tokio::spawn(async move { fleet.settle(&name, manifest).await });
+    }
+
+    /// A worker that was swapped for a process stays one until somebody swaps it back.
+    async fn recruit(&mut self, recruit: Recruit) -> anyhow::Result<()> {
+        let name = recruit.name().to_owned();
+        if self.fleet.is_elsewhere(&name) {
+            tracing::warn!(
+                worker = name,
+                "its settings have changed, and it runs as a process; they will be in force when it is swapped back"
+            );
+            return Ok(());
         }
-        if let Some(manifest) = manifest {
-            self.supervisor.add(manifest)?;
+        self.crew.take(recruit).await?;
+        if let Some((_, session)) = self.crew.members().find(|(member, _)| *member == name) {
+            self.fleet.adopt(&name, session);
         }
         Ok(())
     }

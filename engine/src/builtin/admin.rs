@@ -10,6 +10,7 @@ mod listing;
 mod registering;
 mod shape;
 mod sharing;
+mod workers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,6 +32,7 @@ use crate::{
     builtin::{live::Live, observe::Telemetry},
     bus::Drained,
     clock::Clock,
+    fleet::Fleet,
     storage::Storage,
     supervisor,
 };
@@ -60,6 +62,7 @@ pub trait Directory: Send + Sync {
 /// The built-in worker `engine`.
 pub struct Admin {
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) fleet: Fleet,
     pub(crate) supervisor: supervisor::Handle,
     pub(crate) shutdown: CancellationToken,
     pub(crate) clock: Clock,
@@ -83,6 +86,7 @@ struct Done {
 impl Admin {
     pub(crate) fn new(
         directory: Arc<dyn Directory>,
+        fleet: Fleet,
         supervisor: supervisor::Handle,
         shutdown: CancellationToken,
         clock: Clock,
@@ -92,6 +96,7 @@ impl Admin {
     ) -> Arc<Self> {
         Arc::new(Admin {
             directory,
+            fleet,
             supervisor,
             shutdown,
             clock,
@@ -149,6 +154,7 @@ impl Worker for Admin {
         self.register_triggers(registrar);
         events::register(&self, registrar);
         sharing::register(&self, registrar);
+        self.register_workers(registrar);
         changes::register(&self.changes, registrar);
         self.answer(registrar, "engine::status", |admin, _, _: Value| {
             Ok(admin.status())

@@ -6,7 +6,6 @@
 mod watch;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,10 +15,7 @@ use agentos_sdk::{Bus, Error, Registrar, Stop, Worker, async_trait};
 use serde_json::{Value, json};
 use thiserror::Error as Enum;
 
-use crate::{
-    supervisor::{Language, Manifest, Restart},
-    watching::Watching,
-};
+use crate::{supervisor::Manifest, watching::Watching};
 use watch::Globs;
 
 /// A save of several files is one change.
@@ -75,20 +71,10 @@ pub fn program(
     folder: &Path,
 ) -> (Manifest, Option<Watch>) {
     let line = ["sh", "-c", LINE, name].map(str::to_owned);
+    let command = line.into_iter().chain(run.iter().cloned()).collect();
     let manifest = Manifest {
-        folder: folder.to_owned(),
-        name: name.to_owned(),
-        language: Language::Other,
-        description: String::new(),
-        command: line.into_iter().chain(run.iter().cloned()).collect(),
-        prepare: Vec::new(),
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        shares: Vec::new(),
-        requires: Vec::new(),
-        env: BTreeMap::new(),
-        restart: Restart::default(),
         ends: true,
+        ..Manifest::program(name, folder.to_owned(), command)
     };
     let watch = (!watch.is_empty()).then(|| Watch {
         worker: name.to_owned(),

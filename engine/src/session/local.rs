@@ -77,6 +77,10 @@ impl LocalSession {
         })
     }
 
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// The bus as the worker has it.
     pub(crate) fn bus(&self) -> BusHandle {
         BusHandle::new(self.peer.clone())

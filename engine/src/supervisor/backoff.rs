@@ -50,13 +50,14 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::manifest::Policy, *};
 
     const QUICK: Duration = Duration::from_millis(1);
 
     #[test]
     fn doubles_up_to_the_bound_and_forgets_after_a_stable_life() {
         let restart = Restart {
+            policy: Policy::Always,
             backoff_ms: 100,
             backoff_ms_max: 500,
             stable_ms: 1000,
@@ -74,6 +75,7 @@ mod tests {
     #[test]
     fn never_overflows() {
         let mut backoff = Backoff::new(Restart {
+            policy: Policy::Always,
             backoff_ms: u64::MAX,
             backoff_ms_max: u64::MAX,
             stable_ms: 1,

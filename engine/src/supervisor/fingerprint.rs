@@ -10,6 +10,10 @@ use sha2::{Digest, Sha256};
 
 use super::Manifest;
 
+/// Folders that preparation makes.
+pub(crate) const DERIVED: [&str; 5] =
+    ["node_modules", "target", ".venv", "__pycache__", ".agentos"];
+
 /// The hash of the manifest and of each input's path and content.
 ///
 /// # Errors
@@ -24,16 +28,21 @@ pub(super) fn of(manifest: &Manifest) -> io::Result<String> {
         hash.update(std::fs::read(&input)?);
         hash.update([0]);
     }
+    Ok(hex(hash))
+}
+
+/// The hash as text.
+pub(super) fn hex(hash: Sha256) -> String {
     let mut text = String::new();
     for byte in hash.finalize() {
         // Writing to a text cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
 }
 
 /// The files that the globs match, each once, in a stable order.
-fn inputs(manifest: &Manifest) -> io::Result<Vec<PathBuf>> {
+pub(super) fn inputs(manifest: &Manifest) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for glob in &manifest.inputs {
         let pattern = format!(
@@ -55,7 +64,6 @@ fn inputs(manifest: &Manifest) -> io::Result<Vec<PathBuf>> {
 
 /// What preparation itself makes, wherever a wide glob finds it.
 fn is_derived(path: &Path) -> bool {
-    const FOLDERS: [&str; 5] = ["node_modules", "target", ".venv", "__pycache__", ".agentos"];
     path.components()
-        .any(|part| FOLDERS.iter().any(|folder| part.as_os_str() == *folder))
+        .any(|part| DERIVED.iter().any(|folder| part.as_os_str() == *folder))
 }

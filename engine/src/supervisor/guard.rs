@@ -169,7 +169,7 @@ fn children() -> Vec<Pid> {
         .collect()
 }
 
-fn parent_of(pid: i32) -> Option<i32> {
+pub(super) fn parent_of(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // `pid (name) state parent …`, and the name may hold anything.
     stat.rsplit_once(')')?

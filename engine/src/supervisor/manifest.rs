@@ -8,7 +8,11 @@ use std::{
 
 use serde::Deserialize;
 
+use super::{environment::Setting, fingerprint::DERIVED};
 use crate::config::{Document, Env, Error};
+
+/// Instances of one worker on one machine; more is a slip of the finger.
+pub(crate) const REPLICAS_MAX: usize = 64;
 
 /// A worker that is a process of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,10 +35,52 @@ pub struct Manifest {
     pub shares: Vec<PathBuf>,
     /// Programs needed beyond those of the language and of the commands.
     pub requires: Vec<String>,
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Setting>,
     pub restart: Restart,
-    /// It may come to an end: one without a fault is not started again.
+    /// It may come to an end: one without a fault is not started again, whatever `restart` says.
     pub ends: bool,
+    /// Instances that run when the engine starts.
+    pub replicas: usize,
+    /// How it says that it is well; without it, one that has registered is.
+    pub health: Option<Health>,
+}
+
+/// The function that says whether a worker is well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Health {
+    pub function: String,
+    /// For one answer.
+    pub timeout: Duration,
+    /// From the registration to the first good answer.
+    pub within: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHealth {
+    function: String,
+    #[serde(default = "health_timeout_ms")]
+    timeout_ms: u64,
+    #[serde(default = "health_within_ms")]
+    within_ms: u64,
+}
+
+fn health_timeout_ms() -> u64 {
+    2_000
+}
+
+fn health_within_ms() -> u64 {
+    10_000
+}
+
+impl From<WrittenHealth> for Health {
+    fn from(written: WrittenHealth) -> Self {
+        Health {
+            function: written.function,
+            timeout: Duration::from_millis(written.timeout_ms),
+            within: Duration::from_millis(written.within_ms),
+        }
+    }
 }
 
 /// What a worker is written in; decides which programs it needs.
@@ -59,10 +105,22 @@ impl Language {
     }
 }
 
-/// How soon a worker that ended is started again.
+/// Which ends of a worker are followed by a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    #[default]
+    Always,
+    /// All but an exit with code 0.
+    OnFailure,
+    Never,
+}
+
+/// Whether, and how soon, a worker that ended is started again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Restart {
+    pub policy: Policy,
     /// After the first end; doubles with each that follows soon.
     pub backoff_ms: u64,
     pub backoff_ms_max: u64,
@@ -73,6 +131,7 @@ pub struct Restart {
 impl Default for Restart {
     fn default() -> Self {
         Restart {
+            policy: Policy::Always,
             backoff_ms: 200,
             backoff_ms_max: 30_000,
             stable_ms: 30_000,
@@ -106,9 +165,16 @@ struct Written {
     #[serde(default)]
     requires: Vec<String>,
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, Setting>,
     #[serde(default)]
     restart: Restart,
+    #[serde(default = "one")]
+    replicas: usize,
+    health: Option<WrittenHealth>,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Manifest {
@@ -141,6 +207,8 @@ impl Manifest {
             requires,
             env,
             restart,
+            replicas,
+            health,
         } = written;
         let folder = folder.to_owned();
         Manifest {
@@ -157,7 +225,55 @@ impl Manifest {
             env,
             restart,
             ends: false,
+            replicas,
+            health: health.map(Health::from),
         }
+    }
+
+    /// A program that no folder describes.
+    pub fn program(name: &str, folder: PathBuf, command: Vec<String>) -> Manifest {
+        Manifest {
+            folder,
+            name: name.to_owned(),
+            language: Language::Other,
+            description: String::new(),
+            command,
+            prepare: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            shares: Vec::new(),
+            requires: Vec::new(),
+            env: BTreeMap::new(),
+            restart: Restart::default(),
+            ends: false,
+            replicas: 1,
+            health: None,
+        }
+    }
+
+    /// Whether a process that has ended, well or not, is started again.
+    pub(super) fn goes_on(&self, is_well: bool) -> bool {
+        match self.restart.policy {
+            Policy::Always => !(self.ends && is_well),
+            Policy::OnFailure => !is_well,
+            Policy::Never => false,
+        }
+    }
+
+    /// Whether `path` is a file that a person writes for this worker: not one that a tool has made or
+    /// installed.
+    pub fn is_written(&self, path: &Path) -> bool {
+        let Ok(name) = path.strip_prefix(&self.folder) else {
+            return false;
+        };
+        let is_hidden = |part: &Path| {
+            part.as_os_str().as_encoded_bytes().starts_with(b".")
+                || DERIVED.iter().any(|derived| part == Path::new(derived))
+        };
+        // What is made beside its sources is itself; what is made in a folder has that to itself.
+        let is_made =
+            |output: &String| name.components().next() == Path::new(output).components().next();
+        !name.iter().any(|part| is_hidden(Path::new(part))) && !self.outputs.iter().any(is_made)
     }
 
     fn fault(&self) -> Option<(String, String)> {
@@ -196,6 +312,17 @@ impl Manifest {
                 "`inputs` must say which files these steps depend on, for instance [package.json, src/**/*.ts]",
             );
         }
+        if !(1..=REPLICAS_MAX).contains(&self.replicas) {
+            return Some(("replicas".into(), format!("expected 1 to {REPLICAS_MAX}")));
+        }
+        if let Some(health) = &self.health
+            && (health.function.is_empty() || health.timeout.is_zero())
+        {
+            return fault(
+                "health".into(),
+                "expected a function of this worker and times above 0, for instance { function: tools::health }",
+            );
+        }
         if self.restart.backoff_ms == 0 || self.restart.backoff_ms > self.restart.backoff_ms_max {
             return fault(
                 "restart".into(),
@@ -213,4 +340,28 @@ fn is_name(name: &str) -> bool {
         && name
             .chars()
             .all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tools_make_is_not_written() {
+        let manifest = Manifest {
+            outputs: vec!["dist/index.js".into(), "built".into()],
+            ..Manifest::program("one", PathBuf::from("/w"), vec!["sh".into()])
+        };
+        let check = |path, expect| {
+            assert_eq!(manifest.is_written(Path::new(path)), expect, "{path}");
+        };
+        check("/w/src/index.ts", true);
+        check("/w/worker.yaml", true);
+        check("/w/dist/other.js", false);
+        check("/w/built", false);
+        check("/w/node_modules/a/index.js", false);
+        check("/w/src/__pycache__/a.pyc", false);
+        check("/w/.git/HEAD", false);
+        check("/elsewhere/a.ts", false);
+    }
 }

@@ -17,7 +17,29 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// Lines kept at hand for reports.
 const TAIL_LINES: usize = 20;
 
-/// A worker's log. Cheap to clone.
+/// The file that all instances of a worker write to. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Log(Arc<Mutex<Rotating>>);
+
+impl Log {
+    /// Appends to the log at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub(super) fn open(path: &Path, bytes_max: u64) -> io::Result<Self> {
+        let file = Rotating::open(path, bytes_max)?;
+        Ok(Log(Arc::new(Mutex::new(file))))
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_line(line)
+    }
+}
+
+/// What one process prints. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Output(Arc<Mutex<Inner>>);
 
@@ -25,7 +47,7 @@ pub(super) struct Output(Arc<Mutex<Inner>>);
 type Listener = Box<dyn Fn(&str) + Send>;
 
 struct Inner {
-    file: Rotating,
+    log: Log,
     tail: VecDeque<String>,
     listener: Option<Listener>,
 }
@@ -36,12 +58,16 @@ impl Output {
     /// # Errors
     /// When the file cannot be opened.
     pub(super) fn open(path: &Path, bytes_max: u64) -> io::Result<Self> {
-        let file = Rotating::open(path, bytes_max)?;
-        Ok(Output(Arc::new(Mutex::new(Inner {
-            file,
+        Ok(Output::on(Log::open(path, bytes_max)?))
+    }
+
+    /// Writes into `log`, beside others.
+    pub(super) fn on(log: Log) -> Self {
+        Output(Arc::new(Mutex::new(Inner {
+            log,
             tail: VecDeque::new(),
             listener: None,
-        }))))
+        })))
     }
 
     /// Also hands each line to `listener`.
@@ -53,7 +79,7 @@ impl Output {
     pub(super) fn line(&self, line: &str) {
         let mut inner = self.lock();
         // A full disk must not end the worker; the tail still shows the line.
-        let _ = inner.file.write_line(line);
+        let _ = inner.log.write_line(line);
         if inner.tail.len() == TAIL_LINES {
             inner.tail.pop_front();
         }

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Manifest, What, fingerprint,
+    Manifest, What, environment, fingerprint,
     output::Output,
     process::{Launch, Process},
 };
@@ -142,9 +142,8 @@ impl<R: Fn(What) + Clone + Send + 'static> Preparation<'_, R> {
     }
 
     async fn run_step(&self, command: &[String], output: &Output) -> Result<(), Fault> {
-        let env = self
-            .manifest
-            .env
+        let env = environment::read(&self.manifest.env, &self.manifest.folder)?;
+        let env = env
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
@@ -153,6 +152,7 @@ impl<R: Fn(What) + Clone + Send + 'static> Preparation<'_, R> {
             command,
             folder: &self.manifest.folder,
             env,
+            instance: None,
         };
         let how = match Process::start(launch, output).await {
             Ok(mut process) => match process.wait().await {

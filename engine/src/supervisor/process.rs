@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap, ffi::OsString, io, os::fd::OwnedFd, path::Path, process::Stdio,
-    time::Duration,
+    sync::Arc, time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,7 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{guard, output::Output};
+use super::{
+    InstanceId, guard,
+    kin::{Kin, Known},
+    output::Output,
+};
 
 /// What to run.
 pub(super) struct Launch<'a> {
@@ -25,6 +29,8 @@ pub(super) struct Launch<'a> {
     pub(super) command: &'a [String],
     pub(super) folder: &'a Path,
     pub(super) env: BTreeMap<&'a str, &'a str>,
+    /// The instance that it is, where it is one.
+    pub(super) instance: Option<(&'a Arc<Kin>, InstanceId)>,
 }
 
 /// A running process. Dropping it kills it, and all it started.
@@ -34,6 +40,7 @@ pub(super) struct Process {
     news: Lines<BufReader<OwnedReadHalf>>,
     control: OwnedWriteHalf,
     drains: Vec<JoinHandle<()>>,
+    known: Vec<Known>,
 }
 
 impl Process {
@@ -58,6 +65,11 @@ impl Process {
         // Away from the terminal's Ctrl-C, which is for the engine.
         command.process_group(0);
         let mut guard = command.spawn()?;
+        let know = |pid: Option<u32>| {
+            let (kin, instance) = launch.instance?;
+            Some(kin.know(pid?, instance))
+        };
+        let known = know(guard.id()).into_iter().collect();
         // Drops the guard's end of the socket, so that its death closes it.
         drop(command);
         let drains = [
@@ -78,8 +90,10 @@ impl Process {
             news: BufReader::new(news).lines(),
             control,
             drains,
+            known,
         };
         process.hear_start().await?;
+        process.known.extend(know(process.pid));
         Ok(process)
     }
 

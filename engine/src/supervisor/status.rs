@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// Where a worker stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -42,10 +43,17 @@ impl State {
     }
 }
 
+/// One instance of a worker, for as long as the supervisor keeps it, over all its starts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub struct InstanceId(pub u32);
+
 /// A worker process at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     pub name: String,
+    pub instance: InstanceId,
+    /// Hash of what it runs; known once it was prepared.
+    pub build: Option<String>,
     pub language: &'static str,
     pub description: String,
     pub state: State,
@@ -64,7 +72,40 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct Event {
     pub worker: String,
+    pub instance: InstanceId,
     pub what: What,
+}
+
+impl Event {
+    /// As it is told to programs.
+    pub fn to_json(&self) -> Value {
+        let (name, more) = match &self.what {
+            What::Preparing { step, of, command } => (
+                "preparing",
+                json!({ "step": step, "of": of, "command": command }),
+            ),
+            What::Output(line) => ("output", json!({ "line": line })),
+            What::Prepared { took } => ("prepared", json!({ "took_ms": took.as_millis() as u64 })),
+            What::Started { pid } => ("process_started", json!({ "pid": pid })),
+            What::Exited { how, retry_in } => (
+                "process_ended",
+                json!({ "how": how, "retry_in_ms": retry_in.as_millis() as u64 }),
+            ),
+            What::CrashLoop { exits, output } => {
+                ("crash_loop", json!({ "exits": exits, "output": output }))
+            }
+            What::Failed { message, output } => {
+                ("failed", json!({ "message": message, "output": output }))
+            }
+            What::Skipped { message } => ("skipped", json!({ "message": message })),
+            What::Stopped => ("process_stopped", json!({})),
+        };
+        let mut told = json!({ "event": name, "worker": self.worker, "instance": self.instance });
+        if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
+            told.extend(more);
+        }
+        told
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -3,19 +3,21 @@
 use std::{
     ffi::OsString,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Event, Manifest, State, Status, What,
+    Event, InstanceId, Manifest, State, Status, What,
     backoff::{Backoff, CRASH_LOOP_EXITS},
+    build, environment,
+    kin::Kin,
     output::Output,
     prepare::{Fault, Preparation},
     process::{Launch, Process},
@@ -37,6 +39,7 @@ pub(super) struct Shared {
     pub(super) search_path: String,
     pub(super) stop_timeout: Duration,
     pub(super) events: broadcast::Sender<Event>,
+    pub(super) kin: Arc<Kin>,
     pub(super) stop: CancellationToken,
 }
 
@@ -44,7 +47,8 @@ pub(super) struct Shared {
 pub(super) struct Unit {
     pub(super) manifest: Manifest,
     pub(super) shared: Arc<Shared>,
-    pub(super) status: Arc<Mutex<Status>>,
+    pub(super) instance: InstanceId,
+    pub(super) status: watch::Sender<Status>,
     pub(super) output: Output,
     pub(super) prepare_log: PathBuf,
     pub(super) backoff: Backoff,
@@ -107,7 +111,7 @@ impl Unit {
             Step::Watch => self.watch().await,
             Step::Wait(delay) => {
                 tokio::time::sleep(delay).await;
-                self.lock().restarts += 1;
+                self.note(|status| status.restarts += 1);
                 Step::Start
             }
             Step::Idle => std::future::pending().await,
@@ -117,15 +121,17 @@ impl Unit {
     async fn prepare(&mut self) -> Step {
         self.enter(State::Preparing);
         if let Some(message) = self.missing().await {
-            self.lock().last_error = Some(message.clone());
+            self.note(|status| status.last_error = Some(message.clone()));
             self.report(State::Skipped, What::Skipped { message });
             return Step::Idle;
         }
         let (worker, events) = (self.manifest.name.clone(), self.shared.events.clone());
+        let instance = self.instance;
         let report = move |what| {
             // Nobody has to listen.
             let _ = events.send(Event {
                 worker: worker.clone(),
+                instance,
                 what,
             });
         };
@@ -138,7 +144,7 @@ impl Unit {
         match preparation.run().await {
             Ok(()) => Step::Start,
             Err(Fault { message, output }) => {
-                self.lock().last_error = Some(message.clone());
+                self.note(|status| status.last_error = Some(message.clone()));
                 self.report(State::Failed, What::Failed { message, output });
                 Step::Idle
             }
@@ -160,9 +166,13 @@ impl Unit {
         self.enter(State::Starting);
         self.output.clear_tail();
         self.began = Instant::now();
-        let own = self
-            .manifest
-            .env
+        let build = self.build().await;
+        self.note(|status| status.build.clone_from(&build));
+        let own = match environment::read(&self.manifest.env, &self.manifest.folder) {
+            Ok(own) => own,
+            Err(error) => return self.ended(error),
+        };
+        let own = own
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let given = self
@@ -171,11 +181,13 @@ impl Unit {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let name = [("AGENTOS_WORKER_NAME", self.manifest.name.as_str())];
+        let build = build.as_deref().map(|build| ("AGENTOS_BUILD", build));
         let launch = Launch {
             guard: &self.shared.guard,
             command: &self.manifest.command,
             folder: &self.manifest.folder,
-            env: own.chain(given).chain(name).collect(),
+            env: own.chain(given).chain(name).chain(build).collect(),
+            instance: Some((&self.shared.kin, self.instance)),
         };
         match Process::start(launch, &self.output).await {
             Ok(process) => self.started(process),
@@ -186,9 +198,22 @@ impl Unit {
         }
     }
 
+    /// `None` when its files cannot be read; then starting it will tell why.
+    async fn build(&self) -> Option<String> {
+        let manifest = self.manifest.clone();
+        let hashed = tokio::task::spawn_blocking(move || build::id(&manifest)).await;
+        match hashed.map_err(std::io::Error::other).flatten() {
+            Ok(build) => Some(build),
+            Err(error) => {
+                tracing::warn!(worker = self.manifest.name, %error, "its files cannot be read, so its build has no name");
+                None
+            }
+        }
+    }
+
     fn started(&mut self, process: Process) -> Step {
         let pid = process.pid();
-        self.lock().pid = pid;
+        self.note(|status| status.pid = pid);
         self.process = Some(process);
         self.report(
             State::Running,
@@ -205,8 +230,11 @@ impl Unit {
         };
         let exit = process.wait().await;
         self.process = None;
-        if self.manifest.ends && exit.success() {
-            self.lock().pid = None;
+        if !self.manifest.goes_on(exit.success()) {
+            self.note(|status| {
+                status.pid = None;
+                status.last_error = (!exit.success()).then_some(exit.how);
+            });
             self.report(State::Stopped, What::Stopped);
             return Step::Idle;
         }
@@ -219,11 +247,10 @@ impl Unit {
             "[agentos] {how}; next start in {} ms",
             delay.as_millis()
         ));
-        {
-            let mut status = self.lock();
+        self.note(|status| {
             status.pid = None;
             status.last_error = Some(how.clone());
-        }
+        });
         self.report(
             State::Backoff,
             What::Exited {
@@ -245,7 +272,7 @@ impl Unit {
         if let Some(process) = self.process.take() {
             process.stop(self.shared.stop_timeout).await;
         }
-        self.lock().pid = None;
+        self.note(|status| status.pid = None);
     }
 
     fn report(&self, state: State, what: What) {
@@ -256,23 +283,25 @@ impl Unit {
     fn tell(&self, what: What) {
         let _ = self.shared.events.send(Event {
             worker: self.manifest.name.clone(),
+            instance: self.instance,
             what,
         });
     }
 
     fn enter(&self, state: State) {
-        let mut status = self.lock();
-        status.state = state;
-        status.since_ms = now_ms();
+        self.note(|status| {
+            status.state = state;
+            status.since_ms = now_ms();
+        });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note(&self, change: impl FnOnce(&mut Status)) {
+        self.status.send_modify(change);
     }
 }
 
 /// Milliseconds of the Unix epoch; for people to read, nothing is decided by it.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)

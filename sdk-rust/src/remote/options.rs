@@ -49,7 +49,7 @@ impl Options {
         self
     }
 
-    /// Hash of what runs, to tell two builds of one name apart.
+    /// Hash of what runs, to tell two builds of one name apart; `AGENTOS_BUILD` where it is not said.
     pub fn build(mut self, build: impl Into<String>) -> Self {
         self.hello.build = Some(build.into());
         self
@@ -88,6 +88,8 @@ impl Options {
     pub(crate) fn hello(&self) -> Hello {
         let mut hello = self.hello.clone();
         hello.features.push(parts::FEATURE.to_owned());
+        // The supervisor knows what it runs.
+        hello.build = hello.build.or_else(|| set("AGENTOS_BUILD"));
         hello
     }
 

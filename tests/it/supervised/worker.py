@@ -1,70 +1,18 @@
-"""A worker in the JSON dialect with nothing but the standard library."""
+"""A worker that can be killed, hangs, and starts a process."""
 
-import base64
-import json
 import os
-import socket
-import struct
 import subprocess
-import sys
-from urllib.parse import urlparse
 
+import wire
 
-def connect():
-    address = urlparse(os.environ["AGENTOS_URL"])
-    connection = socket.create_connection((address.hostname, address.port))
-    key = base64.b64encode(os.urandom(16)).decode()
-    connection.sendall(
-        f"GET /?token={os.environ['AGENTOS_TOKEN']} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    stream = connection.makefile("rb")
-    while stream.readline() not in (b"\r\n", b""):
-        pass
-    return connection, stream
-
-
-def frame(opcode, payload):
-    mask = os.urandom(4)
-    length = len(payload)
-    head = bytes([0x80 | opcode]) + (bytes([0x80 | length]) if length < 126 else bytes([0x80 | 126]) + struct.pack(">H", length))
-    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
-
-
-def read(stream):
-    first, second = stream.read(2)
-    length = second & 0x7F
-    if length == 126:
-        (length,) = struct.unpack(">H", stream.read(2))
-    elif length == 127:
-        (length,) = struct.unpack(">Q", stream.read(8))
-    return first & 0x0F, stream.read(length)
-
-
-connection, stream = connect()
-
-
-def say(message):
-    connection.sendall(frame(1, json.dumps(message).encode()))
-
-
-for name in ("pid", "hang", "spawn"):
-    say({"type": "registerfunction", "id": f"mortal::{name}"})
-about = {"runtime": "python", "version": "0", "name": "mortal", "pid": os.getpid()}
-say({"type": "invokefunction", "function_id": "engine::workers::register", "data": about, "action": {"type": "void"}})
+worker = wire.Worker()
+worker.offer("mortal::pid", "mortal::hang", "mortal::spawn")
+worker.introduce("mortal")
 print("mortal is up", flush=True)
 
-while True:
-    opcode, payload = read(stream)
-    if opcode == 9:
-        connection.sendall(frame(10, payload))
-    if opcode == 8:
-        sys.exit(0)
-    message = json.loads(payload) if opcode == 1 else {}
-    if message.get("type") != "invokefunction":
-        continue
-    function = message["function_id"]
+for call in worker.calls():
+    function = call["function_id"]
     if function == "mortal::hang":
         continue
     result = os.getpid() if function == "mortal::pid" else subprocess.Popen(["sleep", "300"], start_new_session=True).pid
-    say({"type": "invocationresult", "invocation_id": message["invocation_id"], "function_id": function, "result": result})
+    worker.answer(call, result=result)

@@ -11,7 +11,6 @@ use agentos_engine::{
     supervisor::{Event, State, Status, What},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::screen::{BOLD, DIM, GREEN, RED, Screen, YELLOW, styled};
@@ -131,7 +130,7 @@ impl Progress {
 
     fn show(&self, event: &Event) {
         if self.screen.json {
-            return self.screen.value(&as_json(event));
+            return self.screen.value(&event.to_json());
         }
         let spinner = self
             .spinners
@@ -242,34 +241,5 @@ fn log(event: &Event) {
         }
         What::Skipped { message } => tracing::warn!(worker, "skipped: {message}"),
         What::Stopped => tracing::info!(worker, "stopped"),
-    }
-}
-
-fn as_json(event: &Event) -> serde_json::Value {
-    let worker = &event.worker;
-    match &event.what {
-        What::Preparing { step, of, command } => {
-            json!({ "event": "preparing", "worker": worker, "step": step, "of": of, "command": command })
-        }
-        What::Output(line) => json!({ "event": "output", "worker": worker, "line": line }),
-        What::Prepared { took } => {
-            json!({ "event": "prepared", "worker": worker, "took_ms": took.as_millis() as u64 })
-        }
-        What::Started { pid } => {
-            json!({ "event": "process_started", "worker": worker, "pid": pid })
-        }
-        What::Exited { how, retry_in } => {
-            json!({ "event": "process_ended", "worker": worker, "how": how, "retry_in_ms": retry_in.as_millis() as u64 })
-        }
-        What::CrashLoop { exits, output } => {
-            json!({ "event": "crash_loop", "worker": worker, "exits": exits, "output": output })
-        }
-        What::Failed { message, output } => {
-            json!({ "event": "failed", "worker": worker, "message": message, "output": output })
-        }
-        What::Skipped { message } => {
-            json!({ "event": "skipped", "worker": worker, "message": message })
-        }
-        What::Stopped => json!({ "event": "process_stopped", "worker": worker }),
     }
 }

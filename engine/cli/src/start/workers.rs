@@ -10,7 +10,7 @@ use agentos_memory::Memory;
 use agentos_sdk::Worker;
 
 /// Makes the worker that `builtin` names, from its section of the file.
-pub(super) fn hire(
+pub(crate) fn hire(
     builtin: &Builtin,
     settings: &Settings,
     env: &dyn Env,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, broadcast::error::RecvError};
 
 use super::{Admin, shape::unix_ms};
+use crate::{fleet::Step, supervisor};
 
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(default)]
@@ -34,13 +35,19 @@ impl Admin {
     /// Runs until the caller has heard enough.
     async fn tell_events(&self, wanted: Wanted, sink: Arc<Mutex<Sink>>) -> Result<(), Error> {
         let mut events = self.directory.events();
+        let (mut steps, mut processes) = (self.fleet.steps(), self.supervisor.later_events());
         let mut sink = sink.lock().await;
         loop {
-            let told = match events.recv().await {
-                Ok(event) => describe(&event),
-                Err(RecvError::Lagged(missed)) => json!({ "event": "gap", "missed": missed }),
-                Err(RecvError::Closed) => return Ok(()),
+            let told = tokio::select! {
+                event = events.recv() => told(event, describe),
+                step = steps.recv() => told(step, Step::to_json),
+                event = processes.recv() => told(event, supervisor::Event::to_json),
             };
+            let Some(told) = told else { return Ok(()) };
+            // What a build prints is much, and is asked for by name.
+            if told["event"] == "output" && wanted.events.is_none() {
+                continue;
+            }
             let name = told["event"].as_str().unwrap_or_default();
             if wanted
                 .events
@@ -53,6 +60,15 @@ impl Admin {
             told["at_ms"] = unix_ms().into();
             sink.send(&told).await?;
         }
+    }
+}
+
+/// `None` when there will be no more.
+fn told<T>(received: Result<T, RecvError>, describe: fn(&T) -> Value) -> Option<Value> {
+    match received {
+        Ok(event) => Some(describe(&event)),
+        Err(RecvError::Lagged(missed)) => Some(json!({ "event": "gap", "missed": missed })),
+        Err(RecvError::Closed) => None,
     }
 }
 
