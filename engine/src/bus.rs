@@ -191,7 +191,9 @@ impl Bus {
     pub(crate) fn call(&self, now: Now, caller: &Caller, call: &CallView<'_>) {
         let mut out = Effects::new();
         match self.router.call(now, caller, call, &mut out) {
-            Ok(routed) => self.send(now, &routed, call, &mut out),
+            // It waits for a worker with room.
+            Ok(None) => {}
+            Ok(Some(routed)) => self.send(now, &routed, call, &mut out),
             Err(error) => {
                 let made = (call.call.clone(), call.function.into());
                 self.nobody_runs(caller, made, &call.delivery, error, &mut out);
@@ -204,7 +206,8 @@ impl Bus {
     pub(crate) fn call_here(&self, caller: &Caller, call: Box<Call>) {
         let (now, mut out) = (self.clock.now(), Effects::new());
         match self.router.call(now, caller, &call.view(), &mut out) {
-            Ok(routed) => {
+            Ok(None) => {}
+            Ok(Some(routed)) => {
                 let (place, sooner) = ((routed.to, routed.call), routed.sooner);
                 let sent = match self.way(routed.to) {
                     Some(way) => way.call_here(routed, call),
@@ -231,8 +234,21 @@ impl Bus {
             Some(way) => way.call(routed, call),
             None => Err(Undelivered::Closed),
         };
-        let place = (routed.to, routed.call);
-        self.sent(now, place, routed.sooner, sent, out);
+        let why = match sent {
+            Err(Undelivered::Full) => Refusal::Full,
+            Err(Undelivered::Closed) => Refusal::Closed,
+            sent => {
+                let place = (routed.to, routed.call);
+                return self.sent(now, place, routed.sooner, sent, out);
+            }
+        };
+        // Here it is still at hand, so that another may have it.
+        let call = Box::new(as_routed(routed, call).to_call());
+        self.router
+            .refused(now, routed.to, Frame::Call(call), why, out);
+        if routed.sooner {
+            out.push(Effect::Sooner);
+        }
     }
 
     /// A call has been given to its callee, or was not taken.
@@ -343,7 +359,8 @@ impl Bus {
         refused: Vec<Refused>,
     ) {
         let mut out = Effects::new();
-        self.router.register(from, register, refused, &mut out);
+        self.router
+            .register(self.clock.now(), from, register, refused, &mut out);
         self.perform(out);
     }
 

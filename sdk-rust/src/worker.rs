@@ -197,6 +197,19 @@ impl FunctionBuilder<'_> {
         self
     }
 
+    /// At most so many calls of the function run in this process at one time; more wait in the engine.
+    pub fn concurrency(mut self, calls_max: u32) -> Self {
+        self.spec().concurrency = Some(calls_max);
+        self
+    }
+
+    /// At most so many calls wait, of all instances together; more are `overloaded`. Default 1024. Of
+    /// use with [`FunctionBuilder::concurrency`] only.
+    pub fn waiting_max(mut self, calls_max: u32) -> Self {
+        self.spec().waiting_max = Some(calls_max);
+        self
+    }
+
     /// Binds the function to an HTTP route, `:name` and `*rest` being parameters.
     pub fn http(mut self, method: &str, path: &str) -> Self {
         self.on("http", json!({ "http_method": method, "api_path": path }));

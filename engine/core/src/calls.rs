@@ -5,15 +5,15 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use agentos_protocol::{CallId, CallRef, Delivery, SessionId};
+use agentos_protocol::{Call, CallId, CallRef, Delivery, SessionId};
 use dashmap::{DashMap, mapref::entry::Entry};
 
 use crate::{
     Now, Watched,
-    registry::{Hasher, Standing},
+    registry::{Gate, Hasher, Line, Standing},
 };
 
 /// Bits of a call's id that hold the caller's own number; the rest holds its session.
@@ -28,7 +28,10 @@ pub(crate) struct InFlight {
     /// `None` for a void call: nobody waits.
     pub(crate) reference: Option<CallRef>,
     pub(crate) callee: SessionId,
+    /// Under which somebody was found who runs it.
     pub(crate) function: Arc<str>,
+    /// What whoever made it calls it, where that may be something else.
+    pub(crate) asked: Option<Arc<str>>,
     pub(crate) delivery: Delivery,
     pub(crate) started: Now,
     pub(crate) deadline: Now,
@@ -37,6 +40,33 @@ pub(crate) struct InFlight {
     /// Has counted it among those it has been given.
     pub(crate) on: Arc<Standing>,
     pub(crate) watched: Option<Box<dyn Watched>>,
+    /// The place that it has among those that its callee runs at one time.
+    pub(crate) gate: Option<Gate>,
+    /// Where it waits for somebody who has room.
+    pub(crate) waits: Option<Arc<Line>>,
+    /// What is to be sent: of a call that waits, or may be sent again.
+    pub(crate) kept: Option<Box<Call>>,
+    pub(crate) idempotent: bool,
+    /// Its caller has been given a part of the result.
+    pub(crate) has_begun: AtomicBool,
+    /// How often it was sent.
+    pub(crate) sent: u8,
+}
+
+impl InFlight {
+    /// What whoever made it calls it.
+    pub(crate) fn named(&self) -> &Arc<str> {
+        self.asked.as_ref().unwrap_or(&self.function)
+    }
+
+    pub(crate) fn may_run_twice(&self) -> bool {
+        self.idempotent && self.kept.is_some() && !self.has_begun.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of its payload that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |call| call.payload.len())
+    }
 }
 
 #[derive(Default)]
@@ -115,19 +145,31 @@ impl Calls {
         self.rows.get(&id).and_then(|call| look(&call))
     }
 
+    /// Changes a call that goes on.
+    pub(crate) fn change<T>(
+        &self,
+        id: CallId,
+        change: impl FnOnce(&mut InFlight) -> Option<T>,
+    ) -> Option<T> {
+        self.rows
+            .get_mut(&id)
+            .and_then(|mut call| change(&mut call))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// The calls that `wanted` picks. Looks at all of them, too.
+    pub(crate) fn find(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<CallId> {
+        let found = self.rows.iter().filter(|row| wanted(row));
+        found.map(|row| *row.key()).collect()
+    }
+
     /// Takes out every call that `wanted` picks. Looks at all of them: for rare events only.
     pub(crate) fn take_all(&self, wanted: impl Fn(&InFlight) -> bool) -> Vec<(CallId, InFlight)> {
-        let ids: Vec<CallId> = self
-            .rows
-            .iter()
-            .filter(|row| wanted(row))
-            .map(|row| *row.key())
-            .collect();
-        ids.into_iter()
+        self.find(&wanted)
+            .into_iter()
             .filter_map(|id| Some((id, self.take(id, &wanted)?)))
             .collect()
     }

@@ -3,6 +3,7 @@
 mod builds;
 mod choice;
 mod functions;
+mod gate;
 mod namespace;
 mod sessions;
 mod traffic;
@@ -10,7 +11,8 @@ mod triggers;
 mod twins;
 
 pub use functions::FunctionView;
-pub(crate) use functions::{Chosen, Functions, Offering};
+pub(crate) use functions::{Choice, Chosen, Functions, Offering};
+pub(crate) use gate::{Gate, Line, WAITING_MAX};
 pub use sessions::{Caller, SessionView};
 pub(crate) use sessions::{Session, Sessions, Standing};
 pub(crate) use traffic::Traffic;
@@ -18,8 +20,13 @@ pub use traffic::{Share, WEIGHT_MAX};
 pub(crate) use triggers::{Binding, Placed, Triggers};
 pub use triggers::{TriggerState, TriggerTypeView, TriggerView};
 
+use agentos_protocol::SessionId;
+
 /// Looked up with on every call, some with keys that strangers choose: fast, and keyed at random.
 pub(crate) type Hasher = ahash::RandomState;
+
+/// Whose calls wait for somebody to run them.
+pub(crate) const NOBODY: SessionId = SessionId(0);
 
 /// All registrations.
 #[derive(Default)]

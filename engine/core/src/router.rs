@@ -3,6 +3,7 @@
 mod calling;
 mod draining;
 mod registering;
+mod resending;
 
 #[cfg(test)]
 mod simulation;
@@ -14,10 +15,7 @@ pub use registering::Refused;
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -26,9 +24,9 @@ use agentos_protocol::{CallId, CallRef, Code, ErrorBody, Frame, Hello, SessionId
 use crate::{
     Effect, Effects, Event, FunctionView, Now, SessionView, Share, TriggerTypeView, TriggerView,
     Watcher,
-    calls::Calls,
+    calls::{Calls, InFlight},
     policy::{Rules, Trust},
-    registry::{Caller, Registry, Session, Standing, Traffic},
+    registry::{Caller, NOBODY, Registry, Session, Standing},
 };
 
 /// Bounds of what sessions may ask for.
@@ -92,6 +90,8 @@ pub struct Router {
     calls: Calls,
     limits: Limits,
     watcher: OnceLock<Arc<dyn Watcher>>,
+    /// Stands for the callee of calls that wait for one.
+    nobody: Arc<Standing>,
 }
 
 impl Router {
@@ -101,6 +101,13 @@ impl Router {
             calls: Calls::new(),
             limits,
             watcher: OnceLock::new(),
+            nobody: Arc::new(Standing::new(
+                "".into(),
+                false,
+                Duration::ZERO,
+                None,
+                Share::default(),
+            )),
         }
     }
 
@@ -118,18 +125,13 @@ impl Router {
         if let Some(watcher) = self.watcher_of(spec.trust) {
             watcher.worker_connected();
         }
-        let standing = Arc::new(Standing {
-            public_id: Arc::clone(&spec.public_id),
-            named: spec.named,
-            timeout_default: spec.timeout_default,
-            rules: spec.rules,
-            traffic: Traffic::new(spec.share),
-            build: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            made: AtomicU32::new(0),
-            is_closed: AtomicBool::new(false),
-        });
+        let standing = Arc::new(Standing::new(
+            Arc::clone(&spec.public_id),
+            spec.named,
+            spec.timeout_default,
+            spec.rules,
+            spec.share,
+        ));
         let session = Session {
             standing: Arc::clone(&standing),
             trust: spec.trust,
@@ -163,8 +165,8 @@ impl Router {
             Frame::Chunk { call, payload } => self.on_chunk(from, &call, payload, out),
             Frame::Credit { call, chunks } => self.on_credit(from, &call, chunks, out),
             Frame::Cancel { call } => self.on_cancel(now, from, &call, out),
-            Frame::Register(register) => self.register(from, *register, Vec::new(), out),
-            Frame::Unregister(ids) => self.on_unregister(from, *ids, out),
+            Frame::Register(register) => self.register(now, from, *register, Vec::new(), out),
+            Frame::Unregister(ids) => self.on_unregister(now, from, *ids, out),
             Frame::TriggerBound {
                 id,
                 trigger_type,
@@ -173,8 +175,8 @@ impl Router {
             } => {
                 self.on_trigger_bound(from, id, trigger_type, function, error, out);
             }
-            Frame::Hello(hello) => self.on_hello(from, *hello, out),
-            Frame::Goodbye { .. } => self.on_goodbye(from, out),
+            Frame::Hello(hello) => self.on_hello(now, from, *hello, out),
+            Frame::Goodbye { .. } => self.on_goodbye(now, from, out),
             Frame::Ping => out.push(Effect::Send {
                 to: from,
                 frame: Frame::Pong,
@@ -197,7 +199,7 @@ impl Router {
         }
     }
 
-    fn on_hello(&self, from: SessionId, mut hello: Hello, out: &mut Effects) {
+    fn on_hello(&self, now: Now, from: SessionId, mut hello: Hello, out: &mut Effects) {
         // The secret has done its work; nothing that lists sessions shall ever show it.
         hello.token = None;
         let namespace = hello.namespace.as_deref().and_then(namespace);
@@ -211,7 +213,7 @@ impl Router {
         session.standing.build.store(number, Ordering::Relaxed);
         session.hello = hello;
         if session.namespace != namespace {
-            self.relocate(from, &mut session, namespace, out);
+            self.relocate(now, from, &mut session, namespace, out);
         }
         out.push(Effect::Event(Event::WorkerIdentified {
             session: from,
@@ -240,14 +242,18 @@ impl Router {
         if let Some(watcher) = self.watcher_of(row.trust) {
             watcher.worker_gone();
         }
-        self.withdraw_all(session, &row, out);
+        self.withdraw_all(now, session, &row, out);
         let name = Arc::from(row.hello.name.as_str());
-        for (id, call) in self
-            .calls
-            .take_all(|call| call.callee == session || call.caller == session)
-        {
+        let part = |call: &InFlight| call.callee == session || call.caller == session;
+        for id in self.calls.find(part) {
+            if self.resend(now, id, session, out) {
+                continue;
+            }
+            let Some(call) = self.calls.take(id, part) else {
+                continue;
+            };
             if call.callee == session {
-                let function = &call.function;
+                let function = call.named();
                 let error = ErrorBody::engine(
                     Code::WorkerLost,
                     format!("the worker that ran `{function}` went away before it answered"),
@@ -255,10 +261,7 @@ impl Router {
                 self.end(now, call, Err(error), out);
             } else {
                 self.leave(now, &call, Ended::Unwanted, out);
-                out.push(Effect::Send {
-                    to: call.callee,
-                    frame: Frame::Cancel { call: id.into() },
-                });
+                cancel(id, call.callee, out);
             }
         }
         out.push(Effect::Event(Event::WorkerDisconnected {
@@ -272,11 +275,8 @@ impl Router {
     pub fn expire(&self, now: Now, out: &mut Effects) -> Option<Now> {
         let (late, next) = self.calls.take_late(now);
         for (id, call) in late {
-            out.push(Effect::Send {
-                to: call.callee,
-                frame: Frame::Cancel { call: id.into() },
-            });
-            let function = &call.function;
+            cancel(id, call.callee, out);
+            let function = call.named();
             let error = ErrorBody::engine(
                 Code::Timeout,
                 format!("`{function}` did not answer before its deadline"),
@@ -289,6 +289,7 @@ impl Router {
     /// Takes back a frame that did not reach its session.
     pub fn refused(&self, now: Now, to: SessionId, frame: Frame, why: Refusal, out: &mut Effects) {
         match (frame, why) {
+            (Frame::Call(call), _) if self.redirect(now, to, &call, out) => {}
             (Frame::Call(call), _) => self.on_call_refused(now, to, call.call.as_ref(), why, out),
             // Its calls are about to end anyway, or have.
             (_, Refusal::Closed) => {}
@@ -394,6 +395,14 @@ impl Router {
     /// Calls that `session` has been given and not answered.
     pub fn running_on(&self, session: SessionId) -> usize {
         self.calls.running_on(session)
+    }
+}
+
+/// Tells the callee, if there is one yet, that nobody waits any more.
+fn cancel(id: CallId, callee: SessionId, out: &mut Effects) {
+    if callee != NOBODY {
+        let frame = Frame::Cancel { call: id.into() };
+        out.push(Effect::Send { to: callee, frame });
     }
 }
 

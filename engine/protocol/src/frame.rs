@@ -146,6 +146,12 @@ pub struct FunctionSpec {
     /// Running it twice does no harm, so a lost call may be sent again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
+    /// How many calls of it the worker runs at one time; more wait in the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// How many may wait; more are `overloaded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_max: Option<u32>,
     /// The function is an HTTP endpoint that the engine calls itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<Box<HttpInvocation>>,
@@ -161,6 +167,8 @@ impl FunctionSpec {
             metadata: None,
             streams: false,
             idempotent: false,
+            concurrency: None,
+            waiting_max: None,
             http: None,
         }
     }

@@ -136,7 +136,9 @@ impl Bus {
         let (now, mut out) = (self.clock.now(), Effects::new());
         let routed = self.router.call_at(now, caller, to, &call.view(), &mut out);
         match routed {
-            Ok(routed) => self.send(now, &routed, &call.view(), &mut out),
+            Ok(Some(routed)) => self.send(now, &routed, &call.view(), &mut out),
+            // Whoever is asked by name is asked at once.
+            Ok(None) => {}
             Err(error) => {
                 self.questions.way.0.remove(&number);
                 return Err(error);

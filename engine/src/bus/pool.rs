@@ -77,7 +77,7 @@ impl Bus {
     pub async fn drain(&self, session: SessionId, patience: Duration) -> Drained {
         let waiting = self.pool.draining.entry(session).or_default().clone();
         let mut out = Effects::new();
-        let is_here = self.router.drain(session, &mut out);
+        let is_here = self.router.drain(self.clock.now(), session, &mut out);
         if !is_here {
             self.pool.gone(session);
             return Drained::Gone;

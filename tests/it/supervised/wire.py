@@ -50,7 +50,8 @@ class Worker:
 
     def offer(self, *functions):
         for function in functions:
-            self.say({"type": "registerfunction", "id": function})
+            metadata = json.loads(os.environ.get("WORKER_METADATA", "null"))
+            self.say({"type": "registerfunction", "id": function, "metadata": metadata})
 
     def introduce(self, name):
         about = {"runtime": "python", "version": "0", "name": name, "pid": os.getpid()}

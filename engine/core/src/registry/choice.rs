@@ -4,9 +4,8 @@
 //! said however busy anybody is; within it the less busy of two is taken. Power of two choices
 //! (Mitzenmacher 2001): nearly as even as asking everybody, at the price of two looks.
 
-use std::cmp::Reverse;
-
 use super::functions::Offering;
+use crate::Now;
 
 /// Draws one after the other: a Weyl sequence (the golden ratio's), whose every stretch is spread
 /// evenly. Shares are right over dozens of calls, not only over thousands.
@@ -15,15 +14,15 @@ pub(super) fn draw(turn: u64) -> u64 {
 }
 
 /// Picks one of `offers`; `None` when there are none.
-pub(super) fn pick(offers: &[Offering], draw: u64) -> Option<&Offering> {
+pub(super) fn pick(now: Now, offers: &[Offering], draw: u64) -> Option<&Offering> {
     let (first, others) = offers.split_first()?;
     if others.is_empty() {
         return Some(first);
     }
-    let weight = first.weight();
+    let weight = first.weight(now);
     let (mut total, mut is_even) = (u64::from(weight), true);
     for offer in others {
-        let other = offer.weight();
+        let other = offer.weight(now);
         total += u64::from(other);
         is_even &= other == weight;
     }
@@ -33,8 +32,8 @@ pub(super) fn pick(offers: &[Offering], draw: u64) -> Option<&Offering> {
     if is_even {
         return Some(less_busy(offers.len(), draw, |at| &offers[at]));
     }
-    let weight = drawn_weight(offers, scaled(draw, total))?;
-    let class = || offers.iter().filter(|offer| offer.weight() == weight);
+    let weight = drawn_weight(now, offers, scaled(draw, total))?;
+    let class = || offers.iter().filter(|offer| offer.weight(now) == weight);
     match class().count() {
         // Somebody's weight was changed meanwhile.
         0 => last_resort(offers),
@@ -46,10 +45,10 @@ pub(super) fn pick(offers: &[Offering], draw: u64) -> Option<&Offering> {
 }
 
 /// The weight of whoever has the `point`th part of all weights.
-fn drawn_weight(offers: &[Offering], mut point: u64) -> Option<u16> {
+fn drawn_weight(now: Now, offers: &[Offering], mut point: u64) -> Option<u16> {
     let mut last = None;
     for offer in offers {
-        let weight = offer.weight();
+        let weight = offer.weight(now);
         match point.checked_sub(weight.into()) {
             None => return Some(weight),
             Some(rest) => point = rest,
@@ -73,11 +72,11 @@ fn less_busy<'a>(count: usize, draw: u64, at: impl Fn(usize) -> &'a Offering) ->
     }
 }
 
-/// Nobody has a share: rather one that is ready, the less busy one, than a failed call.
+/// Nobody has a share: rather one that rests, or has none, than a failed call; the ready ones first.
 fn last_resort(offers: &[Offering]) -> Option<&Offering> {
     offers
         .iter()
-        .min_by_key(|offer| (Reverse(offer.is_ready()), offer.busy()))
+        .min_by_key(|offer| (!offer.is_ready(), offer.said() == 0, offer.busy()))
 }
 
 /// `draw` brought to 0..`bound`.

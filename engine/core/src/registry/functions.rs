@@ -10,11 +10,11 @@ use dashmap::DashMap;
 use smallvec::SmallVec;
 
 use super::{
-    Hasher, Standing,
+    Gate, Hasher, Line, Standing,
     choice::{draw, pick},
     namespace::key,
 };
-use crate::policy::Trust;
+use crate::{Now, policy::Trust};
 
 /// One session's offer of a function.
 #[derive(Clone)]
@@ -27,11 +27,18 @@ pub(crate) struct Offering {
     pub(crate) local: Option<Arc<str>>,
     pub(crate) namespace: Option<Arc<str>>,
     pub(crate) standing: Arc<Standing>,
+    /// Where it says how many calls it runs at one time. Set where the offer is put in.
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Offering {
-    pub(super) fn weight(&self) -> u16 {
-        self.standing.traffic.look().weight()
+    pub(super) fn weight(&self, now: Now) -> u16 {
+        self.standing.weight(now)
+    }
+
+    /// The weight that its session was given, whatever became of it since.
+    pub(super) fn said(&self) -> u16 {
+        self.standing.traffic.look().said()
     }
 
     pub(super) fn busy(&self) -> u32 {
@@ -48,8 +55,15 @@ impl Offering {
             standing: Arc::clone(&self.standing),
             id: Arc::clone(&self.spec.id),
             local: self.local.clone(),
+            gate: None,
+            idempotent: self.spec.idempotent,
             http: self.spec.http.is_some(),
         }
+    }
+
+    /// Takes a place for a call, if there is one.
+    fn enter(&self) -> bool {
+        self.gate.as_ref().is_none_or(Gate::enter)
     }
 
     pub(super) fn build(&self) -> u64 {
@@ -64,6 +78,16 @@ pub(crate) struct Functions {
     turn: AtomicU64,
 }
 
+/// What became of looking for somebody.
+pub(crate) enum Choice {
+    Of(Chosen),
+    /// All run as many calls as they take; here it can wait.
+    Full {
+        line: Arc<Line>,
+        idempotent: bool,
+    },
+}
+
 /// Who is to run a call. The call is counted among the session's until it
 /// [exits](super::Traffic::exit).
 pub(crate) struct Chosen {
@@ -72,6 +96,9 @@ pub(crate) struct Chosen {
     /// The function's id, under which it was called.
     pub(crate) id: Arc<str>,
     pub(crate) local: Option<Arc<str>>,
+    /// The place that the call has taken, to be given back.
+    pub(crate) gate: Option<Gate>,
+    pub(crate) idempotent: bool,
     /// The function is an HTTP endpoint: its session only describes it.
     pub(crate) http: bool,
 }
@@ -89,7 +116,8 @@ pub struct FunctionView {
 
 impl Functions {
     /// Adds an offer, replacing the session's earlier one of the same id.
-    pub(crate) fn offer(&self, offer: Offering) {
+    /// Calls that wait may find room then, in the line that is given.
+    pub(crate) fn offer(&self, mut offer: Offering) -> Option<Arc<Line>> {
         let key = key(offer.namespace.as_deref(), &offer.spec.id);
         // The id's own text serves as the key where it can.
         let key = match key {
@@ -97,6 +125,21 @@ impl Functions {
             std::borrow::Cow::Owned(key) => key.into(),
         };
         let mut offers = self.rows.entry(key).or_default();
+        let gate_of = |own: bool| {
+            let mut offers = offers.iter();
+            offers.find_map(|other| {
+                let wanted = other.gate.as_ref()?;
+                ((other.session == offer.session) == own).then_some(wanted)
+            })
+        };
+        let namespace = offer.namespace.as_ref();
+        offer.gate = Gate::of(&offer.spec, namespace, gate_of(true), gate_of(false));
+        let line = offer.gate.as_ref().map(|gate| Arc::clone(&gate.line));
+        let line = line.or_else(|| {
+            offers
+                .iter()
+                .find_map(|other| Some(Arc::clone(&other.gate.as_ref()?.line)))
+        });
         match offers
             .iter_mut()
             .find(|earlier| earlier.session == offer.session)
@@ -104,6 +147,7 @@ impl Functions {
             Some(earlier) => *earlier = offer,
             None => offers.push(offer),
         }
+        line
     }
 
     /// Takes an offer back.
@@ -132,21 +176,31 @@ impl Functions {
     /// Picks who runs a call, and counts the call as theirs.
     ///
     /// Counted before the row is let go: whoever withdraws an offer sees every call that it got.
-    pub(crate) fn choose(&self, namespace: Option<&str>, id: &str) -> Option<Chosen> {
+    ///
+    /// `avoid`: who is not to be asked, because it is gone.
+    pub(crate) fn choose(
+        &self,
+        now: Now,
+        namespace: Option<&str>,
+        id: &str,
+        avoid: Option<SessionId>,
+    ) -> Option<Choice> {
         let offers = self.rows.get(&*key(namespace, id))?;
         let turn = match offers.len() {
             1 => 0,
             _ => self.turn.fetch_add(1, Ordering::Relaxed),
         };
-        let offer = pick(&offers, draw(turn))?;
-        // One that only describes an endpoint is not the one who runs it.
-        if offer.spec.http.is_none() {
-            offer.standing.traffic.enter();
+        match avoid {
+            None => choose_of(now, &offers, turn),
+            Some(avoid) => {
+                let others = offers.iter().filter(|offer| offer.session != avoid);
+                let others: SmallVec<[Offering; 1]> = others.cloned().collect();
+                choose_of(now, &others, turn)
+            }
         }
-        Some(offer.chosen())
     }
 
-    /// As [`Functions::choose`], where it is decided who.
+    /// As [`Functions::choose`], where it is decided who. Limits are for others.
     pub(crate) fn of_session(
         &self,
         session: SessionId,
@@ -159,6 +213,36 @@ impl Functions {
             .find(|offer| offer.session == session && offer.spec.http.is_none())?;
         offer.standing.traffic.enter();
         Some(offer.chosen())
+    }
+
+    /// Whether another than `session` could take its calls of the function.
+    pub(crate) fn can_spare(
+        &self,
+        now: Now,
+        namespace: Option<&str>,
+        id: &str,
+        session: SessionId,
+        failing_max: u32,
+    ) -> bool {
+        let is_well = |offer: &Offering| {
+            offer.session != session
+                && offer.weight(now) > 0
+                && offer.standing.failing.load(Ordering::Relaxed) < failing_max
+        };
+        self.rows
+            .get(&*key(namespace, id))
+            .is_some_and(|offers| offers.iter().any(is_well))
+    }
+
+    /// Whether no call has a place anywhere, or waits for one.
+    #[cfg(test)]
+    pub(crate) fn are_idle(&self) -> bool {
+        let mut rows = self.rows.iter();
+        rows.all(|offers| {
+            offers
+                .iter()
+                .all(|offer| offer.gate.as_ref().is_none_or(Gate::is_idle))
+        })
     }
 
     pub(crate) fn get(&self, namespace: Option<&str>, id: &str) -> Option<FunctionView> {
@@ -176,6 +260,43 @@ impl Functions {
         list.sort_by(|a, b| (&a.spec.id, &a.namespace).cmp(&(&b.spec.id, &b.namespace)));
         list
     }
+}
+
+fn choose_of(now: Now, offers: &[Offering], turn: u64) -> Option<Choice> {
+    let mut offer = pick(now, offers, draw(turn))?;
+    // One that only describes an endpoint is not the one who runs it.
+    let http = offer.spec.http.is_some();
+    if !http {
+        if !offer.enter() {
+            match others_with_room(now, offers) {
+                Some(other) => offer = other,
+                None => {
+                    return offer.gate.as_ref().map(|gate| Choice::Full {
+                        line: Arc::clone(&gate.line),
+                        idempotent: offer.spec.idempotent,
+                    });
+                }
+            }
+        }
+        offer.standing.traffic.enter();
+    }
+    let mut chosen = offer.chosen();
+    if !http {
+        chosen.gate.clone_from(&offer.gate);
+    }
+    Some(Choice::Of(chosen))
+}
+
+/// The least busy of those that have a share and room, with a place taken.
+fn others_with_room(now: Now, offers: &[Offering]) -> Option<&Offering> {
+    let has_room = |offer: &&Offering| offer.gate.as_ref().is_none_or(Gate::has_room);
+    let mut others: SmallVec<[&Offering; 8]> = offers
+        .iter()
+        .filter(|offer| offer.weight(now) > 0)
+        .filter(has_room)
+        .collect();
+    others.sort_by_key(|offer| offer.busy());
+    others.into_iter().find(|offer| offer.enter())
 }
 
 fn view(offers: &[Offering]) -> Option<FunctionView> {

@@ -32,6 +32,10 @@ pub(crate) struct Standing {
     pub(crate) traffic: Traffic,
     /// Which build it is: of two, the one that came later has the larger number.
     pub(crate) build: AtomicU64,
+    /// Calls that failed by its doing, one after the other.
+    pub(crate) failing: AtomicU32,
+    /// When its rest is over, in microseconds.
+    pub(crate) back: AtomicU64,
     /// Calls that it ended, and those of them that failed.
     pub(crate) ended: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -39,6 +43,42 @@ pub(crate) struct Standing {
     pub(crate) made: AtomicU32,
     /// The session is gone.
     pub(crate) is_closed: AtomicBool,
+}
+
+impl Standing {
+    pub(crate) fn new(
+        public_id: Arc<str>,
+        named: bool,
+        timeout_default: Duration,
+        rules: Option<Arc<Rules>>,
+        share: Share,
+    ) -> Self {
+        Standing {
+            public_id,
+            named,
+            timeout_default,
+            rules,
+            traffic: Traffic::new(share),
+            build: AtomicU64::new(0),
+            failing: AtomicU32::new(0),
+            back: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            made: AtomicU32::new(0),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Standing {
+    /// The weight with which it takes part in a choice now.
+    pub(crate) fn weight(&self, now: Now) -> u16 {
+        let look = self.traffic.look();
+        if look.is_resting() && self.back.load(Ordering::Relaxed) <= now.0 {
+            return self.traffic.return_from_rest().weight();
+        }
+        look.weight()
+    }
 }
 
 /// A session that calls, looked up once.
@@ -95,6 +135,8 @@ pub struct SessionView {
     /// Calls that it was given and that are over, and those of them that failed by its doing.
     pub calls_ended: u64,
     pub calls_failed: u64,
+    /// It failed too often and gets no calls for a while.
+    pub resting: bool,
     pub leaving: bool,
 }
 
@@ -138,6 +180,7 @@ fn view(session: SessionId, row: &Session) -> SessionView {
         share: traffic.share(),
         calls_in_flight: traffic.in_flight(),
         calls_ended: row.standing.ended.load(Ordering::Relaxed),
+        resting: traffic.is_resting(),
         calls_failed: row.standing.failed.load(Ordering::Relaxed),
         leaving: row.leaving,
     }

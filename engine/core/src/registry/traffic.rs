@@ -32,6 +32,8 @@ const WEIGHT_SHIFT: u32 = 32;
 const WEIGHT: u64 = 0x3ff << WEIGHT_SHIFT;
 const UNREADY: u64 = 1 << 42;
 const LEAVING: u64 = 1 << 43;
+/// It failed too often, and rests.
+const RESTING: u64 = 1 << 44;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,13 +48,18 @@ impl Look {
         (self.0 & IN_FLIGHT) as u32
     }
 
-    fn said(self) -> u16 {
+    pub(crate) fn is_resting(self) -> bool {
+        self.0 & RESTING != 0
+    }
+
+    /// The weight that it was given.
+    pub(crate) fn said(self) -> u16 {
         ((self.0 & WEIGHT) >> WEIGHT_SHIFT) as u16
     }
 
     /// The weight with which it takes part in a choice.
     pub(crate) fn weight(self) -> u16 {
-        if self.0 & (UNREADY | LEAVING) == 0 {
+        if self.0 & (UNREADY | LEAVING | RESTING) == 0 {
             self.said()
         } else {
             0
@@ -92,6 +99,15 @@ impl Traffic {
     /// It gets nothing new from now on. What is seen of it comes after what was counted before.
     pub(crate) fn leave(&self) -> Look {
         Look(self.0.fetch_or(LEAVING, Ordering::AcqRel) | LEAVING)
+    }
+
+    /// It gets no calls for a while.
+    pub(crate) fn rest(&self) {
+        self.0.fetch_or(RESTING, Ordering::Relaxed);
+    }
+
+    pub(crate) fn return_from_rest(&self) -> Look {
+        Look(self.0.fetch_and(!RESTING, Ordering::Relaxed) & !RESTING)
     }
 
     /// One more call is on its way to it.

@@ -1,7 +1,10 @@
 //! Calls, results, streams: the frames that are sent a million times a second.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,12 +13,12 @@ use agentos_protocol::{
     SessionId, stand_in,
 };
 
-use super::{Ended, Refusal, Router, ours};
+use super::{Ended, Refusal, Router, cancel, ours};
 use crate::{
     Effect, Effects, Event, Now,
     calls::{Calls, InFlight, NUMBER_MAX, NotTaken},
     policy::Rules,
-    registry::{Caller, Chosen},
+    registry::{Caller, Choice, Chosen, Gate, Line, NOBODY, Standing},
 };
 
 /// Where a call goes, and with what.
@@ -47,6 +50,18 @@ impl Routed {
             call.trace.parent = Some(parent);
         }
     }
+}
+
+/// To whom a call is given, and what is kept of it.
+struct Given {
+    callee: SessionId,
+    function: Arc<str>,
+    on: Arc<Standing>,
+    gate: Option<Gate>,
+    waits: Option<Arc<Line>>,
+    kept: Option<Box<Call>>,
+    idempotent: bool,
+    sent: u8,
 }
 
 /// Who waits for a result that has come.
@@ -87,7 +102,9 @@ impl Router {
             self.place(now, &caller, &call.view(), Some(&made.1), out)
         });
         match routed {
-            Ok(routed) => {
+            // It waits, as it was.
+            Ok(None) => {}
+            Ok(Some(routed)) => {
                 let (to, sooner) = (routed.to, routed.sooner);
                 routed.address(&mut call);
                 out.push(Effect::Send {
@@ -105,7 +122,8 @@ impl Router {
         }
     }
 
-    /// Routes a call of a session without rules. The caller of this sends it on.
+    /// Routes a call of a session without rules. The caller of this sends it on, unless it waits for a
+    /// worker with room: then the call is kept here.
     ///
     /// # Errors
     /// Why nobody runs it; [`Router::refuse_call`] tells whoever made it.
@@ -115,7 +133,7 @@ impl Router {
         caller: &Caller,
         call: &CallView<'_>,
         out: &mut Effects,
-    ) -> Result<Routed, ErrorBody> {
+    ) -> Result<Option<Routed>, ErrorBody> {
         self.place(now, caller, call, None, out)
     }
 
@@ -158,8 +176,9 @@ impl Router {
         call: &CallView<'_>,
         asked: Option<&Arc<str>>,
         out: &mut Effects,
-    ) -> Result<Routed, ErrorBody> {
-        self.place_with(now, caller, call, asked, || self.choose(call), out)
+    ) -> Result<Option<Routed>, ErrorBody> {
+        let choose = || self.choose(now, call.namespace, call.function, &call.delivery, None);
+        self.place_with(now, caller, call, asked, choose, out)
     }
 
     /// As [`Router::call`], for one very session, whatever its share of the calls.
@@ -173,7 +192,7 @@ impl Router {
         to: SessionId,
         call: &CallView<'_>,
         out: &mut Effects,
-    ) -> Result<Routed, ErrorBody> {
+    ) -> Result<Option<Routed>, ErrorBody> {
         let offered = || {
             let namespace = self
                 .registry
@@ -183,6 +202,7 @@ impl Router {
             let functions = &self.registry.functions;
             functions
                 .of_session(to, namespace.as_deref(), call.function)
+                .map(Choice::Of)
                 .ok_or_else(|| {
                     let message = format!("the worker does not offer `{}`", call.function);
                     ErrorBody::engine(Code::NotFound, message)
@@ -197,26 +217,12 @@ impl Router {
         caller: &Caller,
         call: &CallView<'_>,
         asked: Option<&Arc<str>>,
-        choose: impl FnOnce() -> Result<Chosen, ErrorBody>,
+        choose: impl FnOnce() -> Result<Choice, ErrorBody>,
         out: &mut Effects,
-    ) -> Result<Routed, ErrorBody> {
-        if self.calls.len() >= self.limits.calls_in_flight_max {
-            return Err(ErrorBody::engine(
-                Code::Overloaded,
-                "too many calls are in flight",
-            ));
-        }
+    ) -> Result<Option<Routed>, ErrorBody> {
         let by = &caller.standing;
-        if by.is_closed.load(Ordering::Acquire) {
-            return Err(gone());
-        }
-        if by.made.load(Ordering::Relaxed) >= self.limits.calls_per_session_max {
-            return Err(ErrorBody::engine(
-                Code::Overloaded,
-                "this session has too many calls in flight",
-            ));
-        }
-        let chosen = choose()?;
+        self.may_make_one_more(by)?;
+        let choice = choose()?;
         let timeout = call
             .timeout_ms
             .map_or(by.timeout_default, |ms| Duration::from_millis(ms.into()))
@@ -230,24 +236,67 @@ impl Router {
             Some(recording) => (Some(recording.watched), Some(recording.trace_parent)),
             None => (None, None),
         };
-        let is_void = call.delivery == Delivery::Void;
-        let in_flight = InFlight {
+        let row = |to: Given| InFlight {
             caller: caller.session,
-            reference: call.call.clone().filter(|_| !is_void),
-            callee: chosen.session,
-            function: asked.map_or(chosen.id, Arc::clone),
+            reference: call
+                .call
+                .clone()
+                .filter(|_| call.delivery != Delivery::Void),
+            callee: to.callee,
+            function: to.function,
+            asked: asked.cloned(),
             delivery: call.delivery.clone(),
             started: now,
             deadline: now.after(timeout),
             by: Arc::clone(by),
-            on: chosen.standing,
+            on: to.on,
             watched,
+            gate: to.gate,
+            waits: to.waits,
+            kept: to.kept,
+            idempotent: to.idempotent,
+            has_begun: AtomicBool::new(false),
+            sent: to.sent,
         };
-        let (id, sooner) = self.calls.add(in_flight).map_err(|(call, why)| {
-            self.exit(call.callee, &call.on, out);
+        let keep = || {
+            let mut call = Box::new(call.to_call());
+            call.caller.clone_from(&name);
+            if let Some(parent) = &trace_parent {
+                call.trace.parent = Some(Arc::clone(parent));
+            }
+            call
+        };
+        let chosen = match choice {
+            Choice::Of(chosen) => chosen,
+            Choice::Full { line, idempotent } => {
+                let row = row(Given {
+                    callee: NOBODY,
+                    function: Arc::clone(&line.function),
+                    on: Arc::clone(&self.nobody),
+                    gate: None,
+                    waits: Some(Arc::clone(&line)),
+                    kept: Some(keep()),
+                    idempotent,
+                    sent: 0,
+                });
+                return self.line_up(now, row, &line, out).map(|()| None);
+            }
+        };
+        let row = row(Given {
+            callee: chosen.session,
+            function: chosen.id,
+            on: chosen.standing,
+            gate: chosen.gate,
+            waits: None,
+            kept: chosen.idempotent.then(keep),
+            idempotent: chosen.idempotent,
+            sent: 1,
+        });
+        let (id, sooner) = self.calls.add(row).map_err(|(call, why)| {
+            self.exit(now, call.callee, &call.on, call.gate.as_ref(), out);
             not_taken(why)
         })?;
-        Ok(Routed {
+        Ok(Some(Routed {
             to: chosen.session,
             call: id,
             local: chosen.local,
@@ -255,7 +304,26 @@ impl Router {
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
             trace_parent,
             sooner,
-        })
+        }))
+    }
+
+    fn may_make_one_more(&self, by: &Standing) -> Result<(), ErrorBody> {
+        if self.calls.len() >= self.limits.calls_in_flight_max {
+            return Err(ErrorBody::engine(
+                Code::Overloaded,
+                "too many calls are in flight",
+            ));
+        }
+        if by.is_closed.load(Ordering::Acquire) {
+            return Err(gone());
+        }
+        if by.made.load(Ordering::Relaxed) >= self.limits.calls_per_session_max {
+            return Err(ErrorBody::engine(
+                Code::Overloaded,
+                "this session has too many calls in flight",
+            ));
+        }
+        Ok(())
     }
 
     /// Holds the call against the session's rules; the middleware may take its place.
@@ -279,30 +347,41 @@ impl Router {
         rules.intercept(call)
     }
 
-    /// Who runs the call: a session that offers its function, or one that stands in.
-    fn choose(&self, call: &CallView<'_>) -> Result<Chosen, ErrorBody> {
+    /// Who runs the call: a session that offers its function, or one that stands in. `avoid` is gone.
+    pub(super) fn choose(
+        &self,
+        now: Now,
+        namespace: Option<&str>,
+        function: &str,
+        delivery: &Delivery,
+        avoid: Option<SessionId>,
+    ) -> Result<Choice, ErrorBody> {
         let functions = &self.registry.functions;
         let stand_in = |id: &str| {
             // The call keeps the name of the function that it was made for.
-            functions.choose(None, id).map(|chosen| Chosen {
-                id: call.function.into(),
-                local: None,
-                ..chosen
+            let chosen = functions.choose(now, None, id, avoid);
+            chosen.map(|choice| match choice {
+                Choice::Of(chosen) => Choice::Of(Chosen {
+                    id: function.into(),
+                    local: None,
+                    ..chosen
+                }),
+                full @ Choice::Full { .. } => full,
             })
         };
-        if let Delivery::Enqueue(queue) = &call.delivery {
+        if let Delivery::Enqueue(queue) = delivery {
             return stand_in(stand_in::ENQUEUE).ok_or_else(|| {
                 let message = format!("no worker provides the queue `{queue}`");
                 ErrorBody::engine(Code::Unsupported, message).reason("enqueue_error")
             });
         }
-        let namespace = call.namespace.filter(|name| *name != DEFAULT_NAMESPACE);
-        let mut chosen = functions.choose(namespace, call.function);
-        if chosen.as_ref().is_some_and(|chosen| chosen.http) {
-            chosen = stand_in(stand_in::HTTP);
+        let namespace = namespace.filter(|name| *name != DEFAULT_NAMESPACE);
+        let mut choice = functions.choose(now, namespace, function, avoid);
+        if let Some(Choice::Of(Chosen { http: true, .. })) = choice {
+            choice = stand_in(stand_in::HTTP);
         }
-        chosen.ok_or_else(|| {
-            let message = format!("no worker offers `{}`", call.function);
+        choice.ok_or_else(|| {
+            let message = format!("no worker offers `{function}`");
             ErrorBody::engine(Code::NotFound, message)
         })
     }
@@ -321,7 +400,7 @@ impl Router {
         Some(Settled {
             to: call.caller,
             call: call.reference?,
-            function: call.function,
+            function: call.asked.unwrap_or(call.function),
         })
     }
 
@@ -366,7 +445,11 @@ impl Router {
         let streams = |call: &InFlight| call.callee == from && call.delivery == Delivery::Stream;
         let target = ours(call).and_then(|id| {
             self.calls.look(id, |call| {
-                streams(call).then(|| (call.caller, call.reference.clone()))
+                streams(call).then(|| {
+                    // It cannot begin anew elsewhere.
+                    call.has_begun.store(true, Ordering::Relaxed);
+                    (call.caller, call.reference.clone())
+                })
             })
         });
         if let Some((to, Some(call))) = target {
@@ -392,10 +475,7 @@ impl Router {
         let Some(call) = self.calls.take(id, |call| call.caller == to) else {
             return;
         };
-        out.push(Effect::Send {
-            to: call.callee,
-            frame: Frame::Cancel { call: id.into() },
-        });
+        cancel(id, call.callee, out);
         let error = ErrorBody::engine(
             Code::Overloaded,
             "the stream sends more than its caller takes",
@@ -414,7 +494,8 @@ impl Router {
             return;
         };
         let id = Calls::id(from, number);
-        if let Some(to) = self.calls.look(id, |call| Some(call.callee)) {
+        let callee = |call: &InFlight| Some(call.callee).filter(|callee| *callee != NOBODY);
+        if let Some(to) = self.calls.look(id, callee) {
             out.push(Effect::Send {
                 to,
                 frame: Frame::Credit {
@@ -433,10 +514,7 @@ impl Router {
         let Some(call) = self.calls.take(id, |call| call.caller == from) else {
             return;
         };
-        out.push(Effect::Send {
-            to: call.callee,
-            frame: Frame::Cancel { call: id.into() },
-        });
+        cancel(id, call.callee, out);
         self.end(
             now,
             call,
@@ -457,6 +535,11 @@ impl Router {
         why: Refusal,
         out: &mut Effects,
     ) {
+        if let Some(id) = call.and_then(ours)
+            && self.resend(now, id, to, out)
+        {
+            return;
+        }
         let error = match why {
             Refusal::Full => {
                 ErrorBody::engine(Code::Overloaded, "the worker has too many calls waiting")
@@ -498,7 +581,7 @@ impl Router {
         if let Some(watched) = call.watched.take() {
             watched.ended(call.started.until(now), outcome.as_ref().err());
         }
-        let function = call.function;
+        let function = call.asked.unwrap_or(call.function);
         match (call.reference, outcome) {
             (Some(reference), outcome) => {
                 out.push(Effect::Send {
@@ -522,7 +605,7 @@ fn gone() -> ErrorBody {
     ErrorBody::engine(Code::Unavailable, "the calling session is closed")
 }
 
-fn not_taken(why: NotTaken) -> ErrorBody {
+pub(super) fn not_taken(why: NotTaken) -> ErrorBody {
     match why {
         NotTaken::NumberInUse => {
             ErrorBody::caller(Code::Conflict, "a call of this number is in flight")

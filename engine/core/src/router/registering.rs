@@ -9,14 +9,15 @@ use agentos_protocol::{
 
 use super::Router;
 use crate::{
-    Effect, Effects, Event, policy,
-    registry::{Binding, Offering, Placed, Session, TriggerState},
+    Effect, Effects, Event, Now, policy,
+    registry::{Binding, Offering, Placed, Session, TriggerState, WAITING_MAX},
 };
 
 impl Router {
     /// As [`Frame::Register`], with what was refused before it came here.
     pub fn register(
         &self,
+        now: Now,
         from: SessionId,
         register: Register,
         mut refusals: Vec<Refused>,
@@ -36,7 +37,7 @@ impl Router {
         let mut offered = Vec::new();
         for spec in functions {
             let id = Arc::clone(&spec.id);
-            match self.offer(from, spec) {
+            match self.offer(now, from, spec, out) {
                 Ok(id) => offered.push(id),
                 Err(error) => refusals.push(Refused::new(id, error)),
             }
@@ -99,7 +100,14 @@ impl Router {
     }
 
     /// Adds an offer; the id under which it can be called.
-    fn offer(&self, from: SessionId, mut spec: FunctionSpec) -> Result<Arc<str>, ErrorBody> {
+    fn offer(
+        &self,
+        now: Now,
+        from: SessionId,
+        mut spec: FunctionSpec,
+        out: &mut Effects,
+    ) -> Result<Arc<str>, ErrorBody> {
+        limited(&spec)?;
         let mut session = self.registry.sessions.get_mut(from).ok_or_else(closed)?;
         stays(&session)?;
         let mut local = None;
@@ -120,14 +128,19 @@ impl Router {
         )?;
         let id = Arc::clone(&spec.id);
         session.functions.insert(Arc::clone(&id));
-        functions.offer(Offering {
+        let line = functions.offer(Offering {
             session: from,
             trust: session.trust,
             spec: Arc::new(spec),
             local,
             namespace: session.namespace.clone(),
             standing: Arc::clone(&session.standing),
+            gate: None,
         });
+        drop(session);
+        if let Some(line) = line {
+            self.advance(now, &line, out);
+        }
         Ok(id)
     }
 
@@ -202,7 +215,13 @@ impl Router {
         Ok(())
     }
 
-    pub(super) fn on_unregister(&self, from: SessionId, mut ids: Unregister, out: &mut Effects) {
+    pub(super) fn on_unregister(
+        &self,
+        now: Now,
+        from: SessionId,
+        mut ids: Unregister,
+        out: &mut Effects,
+    ) {
         let Some(from_where) = self.registry.sessions.get_mut(from).map(|mut session| {
             if let Some(rules) = &session.standing.rules {
                 for id in &mut ids.functions {
@@ -223,6 +242,7 @@ impl Router {
             return;
         };
         self.withdraw(
+            now,
             &from_where,
             &ids.functions,
             &ids.triggers,
@@ -232,9 +252,16 @@ impl Router {
     }
 
     /// Takes back everything a session has registered.
-    pub(super) fn withdraw_all(&self, session: SessionId, row: &Session, out: &mut Effects) {
+    pub(super) fn withdraw_all(
+        &self,
+        now: Now,
+        session: SessionId,
+        row: &Session,
+        out: &mut Effects,
+    ) {
         let owner = Owner::of(session, row);
         self.withdraw(
+            now,
             &owner,
             &row.functions,
             &row.triggers,
@@ -245,6 +272,7 @@ impl Router {
 
     fn withdraw<'a>(
         &self,
+        now: Now,
         owner: &Owner,
         functions: impl IntoIterator<Item = &'a Arc<str>>,
         triggers: impl IntoIterator<Item = &'a Arc<str>>,
@@ -258,13 +286,15 @@ impl Router {
         } = owner;
         let namespace = namespace.as_deref();
         let registry = &self.registry;
-        let withdrawn = functions.into_iter().filter(|id| {
-            registry
-                .functions
-                .withdraw(*session, namespace, id)
-                .is_some()
-        });
-        let withdrawn: Vec<Arc<str>> = withdrawn.cloned().collect();
+        let mut withdrawn: Vec<Arc<str>> = Vec::new();
+        for id in functions {
+            if let Some(offer) = registry.functions.withdraw(*session, namespace, id) {
+                withdrawn.push(Arc::clone(id));
+                if let Some(gate) = offer.gate {
+                    self.advance(now, &gate.line, out);
+                }
+            }
+        }
         for id in triggers {
             if let Some((spec, placed)) = registry.triggers.remove(*session, id) {
                 push_placed(placed, out);
@@ -295,6 +325,7 @@ impl Router {
     /// belongs.
     pub(super) fn relocate(
         &self,
+        now: Now,
         from: SessionId,
         session: &mut Session,
         to: Option<Arc<str>>,
@@ -305,7 +336,11 @@ impl Router {
         for id in &session.functions {
             if let Some(mut offer) = registry.functions.withdraw(from, old.as_deref(), id) {
                 offer.namespace.clone_from(&session.namespace);
-                registry.functions.offer(offer);
+                let left = offer.gate.take();
+                let joined = registry.functions.offer(offer);
+                for line in left.map(|gate| gate.line).into_iter().chain(joined) {
+                    self.advance(now, &line, out);
+                }
             }
         }
         for id in &session.trigger_types {
@@ -344,7 +379,7 @@ impl Router {
     }
 
     /// The worker wants no new calls: it disappears from the registry and finishes what it has.
-    pub(super) fn on_goodbye(&self, from: SessionId, out: &mut Effects) {
+    pub(super) fn on_goodbye(&self, now: Now, from: SessionId, out: &mut Effects) {
         let offered = self.registry.sessions.get_mut(from).map(|mut session| {
             session.leaving = true;
             (
@@ -355,7 +390,7 @@ impl Router {
             )
         });
         if let Some((owner, functions, triggers, trigger_types)) = offered {
-            self.withdraw(&owner, &functions, &triggers, &trigger_types, out);
+            self.withdraw(now, &owner, &functions, &triggers, &trigger_types, out);
         }
     }
 
@@ -468,6 +503,19 @@ fn stays(session: &Session) -> Result<(), ErrorBody> {
         ));
     }
     Ok(())
+}
+
+/// A limit has to let something through, and a line has to end.
+fn limited(spec: &FunctionSpec) -> Result<(), ErrorBody> {
+    let problem = match (spec.concurrency, spec.waiting_max) {
+        (Some(0), _) => "`concurrency` is 0; at least 1 call has to be able to run".to_owned(),
+        (_, Some(waiting)) if waiting > WAITING_MAX => {
+            format!("`waiting_max` is {waiting}, at most {WAITING_MAX}")
+        }
+        (None, Some(_)) => "`waiting_max` is of use with `concurrency` only".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(ErrorBody::caller(Code::InvalidInput, problem))
 }
 
 fn bounded(count: usize, max: usize, what: &str) -> Result<(), ErrorBody> {

@@ -17,6 +17,16 @@ use crate::{Effects, WEIGHT_MAX};
 const FUNCTIONS: [&str; 4] = ["a::one", "a::two", "b::one", "b::two"];
 const STEPS: usize = 2_000;
 
+/// Some of them may run twice, some run only a few calls at one time.
+fn spec(function: &str) -> FunctionSpec {
+    FunctionSpec {
+        idempotent: function.ends_with("two"),
+        concurrency: function.starts_with('b').then_some(2),
+        waiting_max: function.starts_with('b').then_some(3),
+        ..FunctionSpec::new(function)
+    }
+}
+
 /// xorshift64*, Vigna 2016: small, seeded, good enough to be surprising.
 struct Random(u64);
 
@@ -62,6 +72,8 @@ struct World {
     /// Every number ever given, to be replied to late.
     old: Vec<u64>,
     now: Now,
+    /// How often a call was given to anybody.
+    sent: HashMap<u64, u32>,
     /// Sessions that get nothing new, and whether they are said to have nothing left.
     draining: BTreeMap<u64, bool>,
 }
@@ -95,6 +107,7 @@ impl Simulation {
             self.step()?;
             self.check_owners()?;
             self.check_draining()?;
+            self.check_limits()?;
         }
         self.settle()
     }
@@ -184,7 +197,7 @@ impl Simulation {
         };
         let register = Register {
             request: self.random.next() % 2,
-            functions: vec![FunctionSpec::new(function)],
+            functions: vec![spec(function)],
             triggers: vec![trigger],
             trigger_types: if self.random.below(4) == 0 {
                 vec![clock]
@@ -323,7 +336,7 @@ impl Simulation {
         };
         self.world.draining.entry(id).or_insert(false);
         let mut out = Effects::new();
-        self.router.drain(SessionId(id), &mut out);
+        self.router.drain(self.world.now, SessionId(id), &mut out);
         self.perform(out)
     }
 
@@ -405,6 +418,16 @@ impl Simulation {
                     .as_ref()
                     .and_then(CallRef::number)
                     .ok_or("a call was sent on without a number")?;
+                let sent = self.world.sent.entry(number).or_default();
+                *sent += 1;
+                let sent_max = if spec(&call.function).idempotent {
+                    3
+                } else {
+                    1
+                };
+                if *sent > sent_max {
+                    return Err(format!("call {number} was sent {sent} times"));
+                }
                 self.world.given.entry(to.0).or_default().push(number);
                 self.world.old.push(number);
             }
@@ -478,6 +501,25 @@ impl Simulation {
         }
     }
 
+    /// Nobody is given more than it takes at one time.
+    fn check_limits(&self) -> Result<(), String> {
+        let calls = &self.router.calls;
+        let mut counts: HashMap<(SessionId, Arc<str>), u32> = HashMap::new();
+        for id in calls.find(|call| call.gate.is_some()) {
+            let of = calls.look(id, |call| Some((call.callee, Arc::clone(&call.function))));
+            *counts.entry(of.ok_or("a call is gone")?).or_default() += 1;
+        }
+        let over = |((_, function), count): &(&(SessionId, Arc<str>), &u32)| {
+            Some(**count) > spec(function).concurrency
+        };
+        match counts.iter().find(over) {
+            Some(((session, function), count)) => {
+                Err(format!("{session} has {count} calls of {function}"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn nothing_waits_on(&self, session: u64) -> Result<(), String> {
         match self.router.running_on(SessionId(session)) {
             0 => Ok(()),
@@ -496,6 +538,9 @@ impl Simulation {
         self.check_deadlines()?;
         if self.router.calls_in_flight() != 0 {
             return Err(format!("{} calls are left", self.router.calls_in_flight()));
+        }
+        if !self.router.registry.functions.are_idle() {
+            return Err("a place or a line is thought to be taken".to_owned());
         }
         match self
             .router
@@ -806,4 +851,198 @@ fn one_session_cannot_take_the_room_of_all() {
         &mut Effects::new(),
     );
     assert!(call(2, 4));
+}
+
+/// What was sent to `to`, in order: the numbers of the calls.
+fn calls_to(out: &Effects, to: u64) -> Vec<u64> {
+    let numbers = out.iter().filter_map(|effect| match effect {
+        Effect::Send {
+            to: session,
+            frame: Frame::Call(call),
+        } if session.0 == to => call.call.as_ref().and_then(CallRef::number),
+        _ => None,
+    });
+    numbers.collect()
+}
+
+/// The outcomes that were sent to `to`.
+fn outcomes_to(out: &Effects, to: u64) -> Vec<Result<(), Code>> {
+    let outcomes = out.iter().filter_map(|effect| match effect {
+        Effect::Send {
+            to: session,
+            frame: Frame::Reply { outcome, .. },
+        } if session.0 == to => Some(outcome.as_ref().map(|_| ()).map_err(|error| error.code)),
+        _ => None,
+    });
+    outcomes.collect()
+}
+
+/// A router with session 1 that calls, and sessions from 2 on that offer `spec`.
+fn pool(spec: &FunctionSpec, workers: u64) -> Router {
+    let router = Router::new(Limits::default());
+    open(&router, 1);
+    for id in 2..2 + workers {
+        open(&router, id);
+        let register = Register {
+            functions: vec![spec.clone()],
+            ..Register::default()
+        };
+        let frame = Frame::Register(Box::new(register));
+        router.on_frame(Now(0), SessionId(id), frame, &mut Effects::new());
+    }
+    router
+}
+
+fn send(router: &Router, from: u64, frame: Frame) -> Effects {
+    let mut out = Effects::new();
+    router.on_frame(Now(0), SessionId(from), frame, &mut out);
+    out
+}
+
+fn call(router: &Router, number: u64) -> Effects {
+    let call = Call::new(Some(CallRef::Number(number)), "f", Payload::json("1"));
+    send(router, 1, Frame::Call(Box::new(call)))
+}
+
+fn answer(router: &Router, from: u64, number: u64) -> Effects {
+    let reply = Frame::Reply {
+        call: CallRef::Number(number),
+        function: "f".into(),
+        outcome: Ok(Payload::NULL),
+    };
+    send(router, from, reply)
+}
+
+#[test]
+fn calls_wait_for_a_place_in_order_and_no_more_than_may() {
+    let spec = FunctionSpec {
+        concurrency: Some(1),
+        waiting_max: Some(2),
+        ..FunctionSpec::new("f")
+    };
+    let router = pool(&spec, 1);
+    let first = calls_to(&call(&router, 1), 2);
+    for number in [2, 3] {
+        assert!(calls_to(&call(&router, number), 2).is_empty());
+    }
+    assert_eq!(outcomes_to(&call(&router, 4), 1), [Err(Code::Overloaded)]);
+    // Who gives up makes room in the line.
+    let cancel = Frame::Cancel {
+        call: CallRef::Number(2),
+    };
+    assert_eq!(
+        outcomes_to(&send(&router, 1, cancel), 1),
+        [Err(Code::Cancelled)]
+    );
+    assert!(calls_to(&call(&router, 5), 2).is_empty());
+    let out = answer(&router, 2, first[0]);
+    assert_eq!(outcomes_to(&out, 1), [Ok(())]);
+    let third = calls_to(&out, 2);
+    assert_eq!(third, [Calls::id(SessionId(1), 3).0]);
+    let out = answer(&router, 2, third[0]);
+    assert_eq!(calls_to(&out, 2), [Calls::id(SessionId(1), 5).0]);
+    // Without anybody left, nobody waits.
+    assert!(calls_to(&call(&router, 6), 2).is_empty());
+    let mut out = Effects::new();
+    router.close(Now(0), SessionId(2), &mut out);
+    assert_eq!(outcomes_to(&out, 1), [Err(Code::WorkerLost); 2]);
+    assert_eq!(router.calls_in_flight(), 0);
+}
+
+#[test]
+fn calls_of_a_lost_worker_go_to_another_if_they_may_run_twice() {
+    for idempotent in [true, false] {
+        let spec = FunctionSpec {
+            idempotent,
+            ..FunctionSpec::new("f")
+        };
+        let router = pool(&spec, 2);
+        let out = call(&router, 1);
+        let (lost, other) = if calls_to(&out, 2).is_empty() {
+            (3, 2)
+        } else {
+            (2, 3)
+        };
+        let mut out = Effects::new();
+        router.close(Now(0), SessionId(lost), &mut out);
+        if idempotent {
+            let again = calls_to(&out, other);
+            assert_eq!(again.len(), 1);
+            assert_eq!(outcomes_to(&answer(&router, other, again[0]), 1), [Ok(())]);
+        } else {
+            assert_eq!(outcomes_to(&out, 1), [Err(Code::WorkerLost)]);
+        }
+        assert_eq!(router.calls_in_flight(), 0);
+    }
+}
+
+#[test]
+fn a_stream_that_has_begun_does_not_begin_again() {
+    let spec = FunctionSpec {
+        idempotent: true,
+        ..FunctionSpec::new("f")
+    };
+    let router = pool(&spec, 2);
+    let mut stream = Call::new(Some(CallRef::Number(1)), "f", Payload::NULL);
+    stream.delivery = Delivery::Stream;
+    let out = send(&router, 1, Frame::Call(Box::new(stream)));
+    let lost = if calls_to(&out, 2).is_empty() { 3 } else { 2 };
+    let chunk = Frame::Chunk {
+        call: CallRef::Number(calls_to(&out, lost)[0]),
+        payload: Payload::NULL,
+    };
+    send(&router, lost, chunk);
+    let mut out = Effects::new();
+    router.close(Now(0), SessionId(lost), &mut out);
+    assert_eq!(outcomes_to(&out, 1), [Err(Code::WorkerLost)]);
+}
+
+#[test]
+fn a_call_that_did_not_arrive_goes_to_another() {
+    let router = pool(&FunctionSpec::new("f"), 2);
+    let sent = call(&router, 1)
+        .into_iter()
+        .find_map(|effect| match effect {
+            Effect::Send { to, frame } => Some((to, frame)),
+            _ => None,
+        });
+    let (to, frame) = sent.expect("the call is sent on");
+    let mut out = Effects::new();
+    router.refused(Now(0), to, frame, Refusal::Full, &mut out);
+    assert_eq!(calls_to(&out, 5 - to.0).len(), 1);
+}
+
+#[test]
+fn who_fails_call_after_call_rests_unless_nobody_does_better() {
+    let router = pool(&FunctionSpec::new("f"), 2);
+    let mut number = 0;
+    // Session 2 fails what it gets, session 3 does as it is told.
+    let mut run = |now: Now, is_well: bool| {
+        number += 1;
+        let call = Call::new(Some(CallRef::Number(number)), "f", Payload::NULL);
+        let mut out = Effects::new();
+        router.on_frame(now, SessionId(1), Frame::Call(Box::new(call)), &mut out);
+        let to = if calls_to(&out, 2).is_empty() { 3 } else { 2 };
+        let reply = Frame::Reply {
+            call: CallRef::Number(calls_to(&out, to)[0]),
+            function: "f".into(),
+            outcome: if to == 3 && is_well {
+                Ok(Payload::NULL)
+            } else {
+                Err(ErrorBody::worker(Code::Failed, "no"))
+            },
+        };
+        router.on_frame(now, SessionId(to), reply, &mut Effects::new());
+        to
+    };
+    let first = (0..100).filter(|_| run(Now(0), true) == 2).count();
+    assert_eq!(first, 5);
+    // Now that the other fails as well, there is nobody better.
+    let later = Now(1_000_000);
+    assert!((0..20).all(|_| run(later, false) == 3));
+    // It comes back, and one failure is enough.
+    let back = Now(11_000_000);
+    assert!(run(back, true) == 3 || run(back, true) == 3);
+    let again = (0..50).filter(|_| run(back, true) == 2).count();
+    assert!(again <= 1, "{again}");
 }

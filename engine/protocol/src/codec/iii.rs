@@ -348,7 +348,14 @@ impl RegisterFunction {
                 auth: invocation.auth,
             })
         });
+        // The dialect has no word for these; its workers may say them here.
+        let said = |name| self.metadata.as_ref().and_then(|said| said.get(name));
+        let number = |name| u32::try_from(said(name)?.as_u64()?).ok();
+        let concurrency = number("concurrency").filter(|calls| *calls > 0);
         Ok(FunctionSpec {
+            idempotent: said("idempotent") == Some(&Value::Bool(true)),
+            concurrency,
+            waiting_max: number("waiting_max").filter(|_| concurrency.is_some()),
             description: self.description,
             input_schema: self.request_format,
             output_schema: self.response_format,

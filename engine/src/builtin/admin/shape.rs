@@ -160,6 +160,7 @@ pub(super) fn worker(worker: &SessionView, age_ms: u64) -> Value {
         "instance": worker.instance,
         "weight": worker.share.weight,
         "ready": worker.share.ready,
+        "resting": worker.resting,
         "active_invocations": worker.calls_in_flight,
         "ended_invocations": worker.calls_ended,
         "failed_invocations": worker.calls_failed,
