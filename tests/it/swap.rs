@@ -571,6 +571,7 @@ struct Held {
     descriptors: usize,
     threads: usize,
     children: usize,
+    #[expect(dead_code, reason = "shown beside the others when they differ")]
     memory_kib: u64,
 }
 
