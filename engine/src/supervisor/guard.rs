@@ -170,12 +170,22 @@ fn children() -> Vec<Pid> {
 }
 
 pub(super) fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid, 1)
+}
+
+/// Threads of the system belong to no session.
+pub(super) fn is_of_the_system(pid: i32) -> bool {
+    stat(pid, 3) == Some(0)
+}
+
+/// A number of what the system tells about a process: 1 is its parent, 3 its session.
+fn stat(pid: i32, field: usize) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state parent …`, and the name may hold anything.
+    // `pid (name) state parent group session …`, and the name may hold anything.
     stat.rsplit_once(')')?
         .1
         .split_whitespace()
-        .nth(1)?
+        .nth(field)?
         .parse()
         .ok()
 }

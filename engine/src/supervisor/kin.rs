@@ -10,7 +10,10 @@ use std::{
 
 use rustix::process::{Pid, getsid};
 
-use super::{InstanceId, guard::parent_of};
+use super::{
+    InstanceId,
+    guard::{is_of_the_system, parent_of},
+};
 
 /// The guards and leaders of all instances.
 #[derive(Default)]
@@ -38,6 +41,10 @@ impl Kin {
     /// The instance that `pid` belongs to.
     pub(super) fn find(&self, pid: u32) -> Option<InstanceId> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        // A stranger may name any number, and that of such a thread has no leader: asking panics.
+        if is_of_the_system(pid.as_raw_nonzero().get()) {
+            return None;
+        }
         let leader = getsid(Some(pid)).ok()?.as_raw_nonzero().get();
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let find = |pid: i32| known.get(&u32::try_from(pid).ok()?).copied();
