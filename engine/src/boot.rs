@@ -144,16 +144,17 @@ pub async fn start(
 
     let shutdown = CancellationToken::new();
     let about = Live::new(Value::Null);
-    let admin = Admin::new(
-        Arc::clone(&bus) as _,
-        fleet.clone(),
-        supervisor.clone(),
-        shutdown.clone(),
-        bus.clock(),
+    let admin = Arc::new(Admin {
+        directory: Arc::clone(&bus) as _,
+        fleet: fleet.clone(),
+        supervisor: supervisor.clone(),
+        shutdown: shutdown.clone(),
+        clock: bus.clock(),
         telemetry,
-        about.clone(),
-        Arc::clone(&common.store),
-    );
+        about: about.clone(),
+        store: Arc::clone(&common.store),
+        changes: Arc::default(),
+    });
     let channels = Arc::new(channels::Channels(Arc::clone(&common.channels)));
     let keeper = Arc::new(Keeper(Arc::clone(&common.store)));
     let fixed = vec![

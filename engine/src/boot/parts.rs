@@ -52,7 +52,7 @@ enum Step {
     Door(doors::Step),
     Recruit(Recruit),
     Dismiss(String),
-    Process(String, Option<Manifest>),
+    Process(String, Option<Box<Manifest>>),
     Watches,
     Grace,
     Log,
@@ -129,6 +129,7 @@ impl Parts {
             Part::Process(name) => {
                 let mut processes = new.workers.processes.iter();
                 let manifest = processes.find(|process| process.name == *name).cloned();
+                let manifest = manifest.map(Box::new);
                 Step::Process(name.clone(), manifest)
             }
             Part::Watches => Step::Watches,
@@ -156,7 +157,7 @@ impl Parts {
                 Ok(())
             }
             Step::Process(name, manifest) => {
-                self.run(&name, manifest);
+                self.run(&name, manifest.map(|manifest| *manifest));
                 Ok(())
             }
             Step::Watches => self.watch().await,

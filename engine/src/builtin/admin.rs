@@ -70,7 +70,7 @@ pub struct Admin {
     /// What `engine::status` says about addresses and folders.
     pub(crate) about: Live<Value>,
     pub(crate) store: Arc<dyn Storage>,
-    changes: Arc<Changes>,
+    pub(crate) changes: Arc<Changes>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -84,29 +84,6 @@ struct Done {
 }
 
 impl Admin {
-    pub(crate) fn new(
-        directory: Arc<dyn Directory>,
-        fleet: Fleet,
-        supervisor: supervisor::Handle,
-        shutdown: CancellationToken,
-        clock: Clock,
-        telemetry: Telemetry,
-        about: Live<Value>,
-        store: Arc<dyn Storage>,
-    ) -> Arc<Self> {
-        Arc::new(Admin {
-            directory,
-            fleet,
-            supervisor,
-            shutdown,
-            clock,
-            telemetry,
-            about,
-            store,
-            changes: Arc::default(),
-        })
-    }
-
     /// Offers a function that answers at once. An absent input reads like an empty one.
     fn answer<'a, I, F>(
         self: &Arc<Self>,

@@ -107,7 +107,7 @@ impl Fleet {
         );
         let missing: Vec<String> = expects
             .difference(&offered)
-            .map(|id| id.to_string())
+            .map(ToString::to_string)
             .collect();
         if !missing.is_empty() {
             self.tell(worker, What::FunctionsMissing { functions: missing });

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
@@ -117,7 +117,7 @@ pub(super) fn keep(manifest: &Manifest, folder: &Path) -> io::Result<bool> {
         .filter_map(|file| Some((file, file.strip_prefix(&manifest.folder).ok()?)));
     // Of what tools make only `target` is overwritten by the next build; the rest is linked to.
     let is_linked = |name: &Path| {
-        let first = name.components().next().map(|part| part.as_os_str());
+        let first = name.components().next().map(Component::as_os_str);
         DERIVED
             .iter()
             .any(|derived| *derived != "target" && first == Some(OsStr::new(derived)))

@@ -28,7 +28,7 @@ const WAITING_MAX: usize = 1024;
 
 /// Who wants to hear of which changes.
 #[derive(Default)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     functions: Bound,
     workers: Bound,
 }
