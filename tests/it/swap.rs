@@ -409,7 +409,7 @@ async fn a_worker_of_the_engines_process_becomes_a_process_and_comes_back() -> R
         let mut stored = Vec::new();
         while !stopping.load(Ordering::Relaxed) {
             let content = format!("the lamp {} is lit", stored.len());
-            let input = json!({ "agent_id": "keeper", "content": content });
+            let input = json!({ "agentId": "keeper", "content": content });
             let answer: Value = calling.trigger("memory::store", &input).await?;
             stored.push(answer["id"].to_string());
         }
@@ -556,11 +556,12 @@ async fn an_event_is_handled_once_however_many_instances_there_are() -> Result<(
                 .lines()
                 .count()
         };
-        eventually("every message is heard", || async {
+        let heard = eventually("every message is heard", || async {
             (count() >= published).then_some(())
         })
-        .await?;
+        .await;
         assert_eq!(count(), published, "{step:?}");
+        heard?;
     }
     Ok(())
 }

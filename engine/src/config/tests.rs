@@ -380,7 +380,7 @@ fn manifests_are_as_strict() {
     );
     check_manifest(
         "name: a\nlanguage: rust\ncommand: [a]\nrestart: { backoff: 1 }\n",
-        ":4: `restart.backoff`: unknown field `backoff`, expected one of `backoff_ms`, `backoff_ms_max`, `stable_ms`",
+        ":4: `restart.backoff`: unknown field `backoff`, expected one of `policy`, `backoff_ms`, `backoff_ms_max`, `stable_ms`",
     );
 }
 

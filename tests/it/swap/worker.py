@@ -17,8 +17,9 @@ lock = threading.Lock()
 
 
 def run(call):
-    function, data = call["function_id"], call.get("data") or {}
-    time.sleep(data.get("ms", 0) / 1000)
+    function, data = call["function_id"], call.get("data")
+    if isinstance(data, dict):
+        time.sleep(data.get("ms", 0) / 1000)
     if function == "shop::heard":
         with open(BUILD["heard"], "a") as file:
             file.write("heard\n")

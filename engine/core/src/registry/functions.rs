@@ -133,7 +133,8 @@ impl Functions {
             })
         };
         let namespace = offer.namespace.as_ref();
-        offer.gate = Gate::of(&offer.spec, namespace, gate_of(true), gate_of(false));
+        let left = &offer.standing.left;
+        offer.gate = Gate::of(&offer.spec, namespace, gate_of(true), gate_of(false), left);
         let line = offer.gate.as_ref().map(|gate| Arc::clone(&gate.line));
         let line = line.or_else(|| {
             offers
@@ -164,6 +165,11 @@ impl Functions {
             }
             offers.is_empty()
         });
+        if let Some(offer) = &withdrawn
+            && let Some(gate) = &offer.gate
+        {
+            offer.standing.left.keep(&offer.spec.id, gate);
+        }
         withdrawn
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
@@ -22,10 +22,29 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const RETRY_AFTER_MS: u64 = 1_000;
 
 /// What one instance runs of a function at one time.
-#[derive(Debug)]
-struct Limit {
+#[derive(Debug, Default)]
+pub(crate) struct Limit {
     max: AtomicU32,
     busy: AtomicU32,
+}
+
+/// Limits of functions that a session has taken back while calls of them ran. When it offers one again,
+/// those calls count.
+#[derive(Debug, Default)]
+pub(crate) struct Left(Mutex<Vec<(Arc<str>, Weak<Limit>)>>);
+
+impl Left {
+    pub(crate) fn keep(&self, function: &Arc<str>, gate: &Gate) {
+        let mut left = self.0.lock();
+        left.retain(|(id, limit)| id != function && limit.strong_count() > 0);
+        left.push((Arc::clone(function), Arc::downgrade(&gate.limit)));
+    }
+
+    fn take(&self, function: &str) -> Option<Arc<Limit>> {
+        let mut left = self.0.lock();
+        let at = left.iter().position(|(id, _)| **id == *function)?;
+        left.swap_remove(at).1.upgrade()
+    }
 }
 
 /// An instance's limit, and the line of its function.
@@ -50,23 +69,17 @@ pub(crate) struct Line {
 
 impl Gate {
     /// The gate of a function that says how many of its calls may run at one time. `earlier`: the
-    /// instance's own from before; `fellow`: another instance's.
+    /// instance's own from before; `fellow`: another instance's; `left`: what it took back earlier.
     pub(crate) fn of(
         spec: &FunctionSpec,
         namespace: Option<&Arc<str>>,
         earlier: Option<&Gate>,
         fellow: Option<&Gate>,
+        left: &Left,
     ) -> Option<Gate> {
         let max = spec.concurrency?;
-        let limit = earlier.map_or_else(
-            || {
-                Arc::new(Limit {
-                    max: max.into(),
-                    busy: AtomicU32::new(0),
-                })
-            },
-            |gate| Arc::clone(&gate.limit),
-        );
+        let limit = earlier.map(|gate| Arc::clone(&gate.limit));
+        let limit = limit.or_else(|| left.take(&spec.id)).unwrap_or_default();
         limit.max.store(max, Ordering::Relaxed);
         let waiting_max = spec.waiting_max.unwrap_or(WAITING_DEFAULT);
         let line = earlier.or(fellow).map_or_else(

@@ -13,7 +13,7 @@ use std::{
 use agentos_protocol::{Hello, SessionId};
 use dashmap::{DashMap, mapref::one::RefMut};
 
-use super::{Hasher, Share, Traffic};
+use super::{Hasher, Share, Traffic, gate::Left};
 use crate::{
     Now,
     policy::{Rules, Trust},
@@ -39,6 +39,8 @@ pub(crate) struct Standing {
     /// Calls that it ended, and those of them that failed.
     pub(crate) ended: AtomicU64,
     pub(crate) failed: AtomicU64,
+    /// Limits whose functions it does not offer now.
+    pub(crate) left: Left,
     /// Calls it has made that are in flight.
     pub(crate) made: AtomicU32,
     /// The session is gone.
@@ -64,6 +66,7 @@ impl Standing {
             back: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            left: Left::default(),
             made: AtomicU32::new(0),
             is_closed: AtomicBool::new(false),
         }
