@@ -34,6 +34,7 @@ mod queue_chaos;
 mod queue_tools;
 mod raw;
 mod reload;
+mod runtimes;
 mod storage;
 mod stream;
 mod stream_clients;

@@ -68,6 +68,14 @@ impl Step {
     }
 }
 
+/// What a command prints, whose own complaints nobody needs to see; `None` when it fails or is not there.
+pub(crate) fn output(line: &str) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(text)
+}
+
 struct Outcome {
     name: &'static str,
     took: Duration,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::count::Count;
-use crate::stage::{Report, Step, root, step};
+use crate::stage::{Report, Step, output, root, step};
 
 /// Everything but the two native modules, which their own packages build.
 const WORKSPACE: &str = "--release --workspace --exclude agentos-python --exclude agentos-node";
@@ -34,7 +34,8 @@ pub(crate) fn all() -> Result<()> {
     if ready {
         report.stage("TypeScript", &typescript());
         report.stage("Python", &python_suite());
-        if report.stage("clients and examples", &clients())
+        if report.stage("languages without an SDK", &languages())
+            && report.stage("clients and examples", &clients())
             && report.stage("iii packages", &iii_packages())
         {
             report.stage("Rust and end to end", &[rust()]);
@@ -95,6 +96,36 @@ fn clients() -> Vec<Step> {
             "npm ci --no-audit --no-fund",
         ),
         step("examples/polyglot-sum/typescript", "npx tsc"),
+    ]
+}
+
+/// What `examples/hello-{perl,php,ruby}` need, from Debian unless it is there.
+fn languages() -> Vec<Step> {
+    let there = [
+        "perl -MProtocol::WebSocket -e 1",
+        "php --version",
+        "ruby -rwebsocket -e 1",
+    ]
+    .iter()
+    .all(|line| output(line).is_some());
+    if there {
+        return Vec::new();
+    }
+    if output("apt-get --version").is_none() {
+        println!(
+            "no apt-get: the examples in Perl, PHP and Ruby are tested as far as these are installed"
+        );
+        return Vec::new();
+    }
+    let is_root = output("id -u").is_some_and(|id| id.trim() == "0");
+    let apt = if is_root { "apt-get" } else { "sudo apt-get" };
+    let packages = "libprotocol-websocket-perl perl php-cli ruby ruby-websocket";
+    vec![
+        step(".", &format!("{apt} update -q")),
+        step(
+            ".",
+            &format!("{apt} install -q -y --no-install-recommends {packages}"),
+        ),
     ]
 }
 
