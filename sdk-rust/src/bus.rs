@@ -9,7 +9,7 @@ use agentos_protocol::{Call, Code, Delivery, ErrorBody, Frame, Payload, Trace};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
-use crate::{CallStream, Peer, handler::TIMEOUT_DEFAULT};
+use crate::{CallStream, Peer, handler::TIMEOUT_DEFAULT, json, retry};
 
 /// A handle to the bus. Cheap to clone.
 #[derive(Clone)]
@@ -86,17 +86,20 @@ impl Bus {
             timeout: None,
             metadata: None,
             namespace: None,
+            retries: 0,
         }
     }
 }
 
 /// A call being put together.
+#[derive(Clone)]
 pub struct CallBuilder<'a> {
     bus: &'a Bus,
     function: Arc<str>,
     timeout: Option<Duration>,
     metadata: Option<Arc<str>>,
     namespace: Option<Arc<str>>,
+    retries: u32,
 }
 
 impl CallBuilder<'_> {
@@ -119,6 +122,14 @@ impl CallBuilder<'_> {
         self
     }
 
+    /// Makes the call up to so many times more while its errors are `retryable`, after growing pauses
+    /// and within the deadline of the first attempt: for functions that may run twice, since a worker
+    /// that was lost may have done its work. Of calls that wait for one result.
+    pub fn retries(mut self, attempts_more: u32) -> Self {
+        self.retries = attempts_more;
+        self
+    }
+
     /// Calls and waits for the result.
     ///
     /// # Errors
@@ -137,6 +148,17 @@ impl CallBuilder<'_> {
     /// # Errors
     /// As [`Bus::trigger`].
     pub async fn send_payload(self, payload: Payload) -> Result<Payload, ErrorBody> {
+        if self.retries == 0 {
+            return self.send_once(payload).await;
+        }
+        let deadline = self.deadline(Instant::now());
+        retry::retrying(self.retries, deadline, |left| {
+            self.clone().timeout(left).send_once(payload.clone())
+        })
+        .await
+    }
+
+    async fn send_once(self, payload: Payload) -> Result<Payload, ErrorBody> {
         let bus = self.bus;
         let (call, deadline) = self.build(payload, Delivery::Reply)?;
         let peer = &bus.peer;
@@ -190,19 +212,24 @@ impl CallBuilder<'_> {
         peer.send(Frame::Call(Box::new(call)))
     }
 
-    fn build(self, payload: Payload, delivery: Delivery) -> Result<(Call, Instant), ErrorBody> {
-        let now = Instant::now();
+    /// When a call that is made now ends at the latest.
+    fn deadline(&self, now: Instant) -> Instant {
         let parent = self.bus.deadline;
         let own = self.timeout.or(if parent.is_none() {
             Some(TIMEOUT_DEFAULT)
         } else {
             None
         });
-        let deadline = match (own.map(|timeout| now + timeout), parent) {
+        match (own.map(|timeout| now + timeout), parent) {
             (Some(own), Some(parent)) => own.min(parent),
             (Some(only), None) | (None, Some(only)) => only,
             (None, None) => now + TIMEOUT_DEFAULT,
-        };
+        }
+    }
+
+    fn build(self, payload: Payload, delivery: Delivery) -> Result<(Call, Instant), ErrorBody> {
+        let now = Instant::now();
+        let deadline = self.deadline(now);
         let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(ErrorBody::caller(
@@ -233,10 +260,10 @@ impl Drop for Abandon<'_> {
 }
 
 fn encode(input: &(impl Serialize + ?Sized)) -> Result<Payload, ErrorBody> {
-    Payload::encode(input).map_err(|error| {
+    json::encode(input).map_err(|why| {
         ErrorBody::caller(
             Code::InvalidInput,
-            format!("the input has no JSON form: {error}"),
+            format!("the input has no JSON form: {why}"),
         )
     })
 }

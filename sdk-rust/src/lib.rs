@@ -6,11 +6,17 @@
 //! ```no_run
 //! use agentos_sdk::prelude::*;
 //!
+//! /// Greets somebody.
+//! #[agentos_sdk::function("hello::greet")]
+//! async fn greet(name: String) -> String {
+//!     format!("hello {name}")
+//! }
+//!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Error> {
 //!     let worker = Client::connect(Options::new("hello")).await?;
-//!     worker.function("hello::greet", |_, name: String| async move { Ok(format!("hello {name}")) }).await?;
-//!     let greeting: String = worker.trigger("hello::greet", "Ada").await?;
+//!     worker.offer::<greet>().await?;
+//!     let greeting: String = worker.trigger("hello::greet", &serde_json::json!({ "name": "Ada" })).await?;
 //!     println!("{greeting}");
 //!     worker.serve().await
 //! }
@@ -18,8 +24,12 @@
 
 mod bus;
 mod context;
+mod function;
 mod handler;
+mod json;
+mod panics;
 mod peer;
+mod retry;
 mod stream;
 mod worker;
 
@@ -34,6 +44,7 @@ pub use agentos_protocol::{
 };
 pub use bus::{Bus, CallBuilder};
 pub use context::Context;
+pub use function::Function;
 pub use handler::{Handler, Invocation};
 pub use peer::{Link, Peer};
 #[cfg(feature = "remote")]
@@ -42,8 +53,19 @@ pub use stream::{CallStream, STREAM_WINDOW_CHUNKS, Sink};
 pub use worker::{FunctionBuilder, Registrar, Stop, TriggerProvider, Worker};
 
 pub use agentos_protocol as protocol;
+pub use agentos_sdk_macros::function;
 pub use async_trait::async_trait;
 pub use schemars;
+
+/// What a function gives, and why it does not.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the code that [`function`] writes needs, whatever its crate depends on.
+#[doc(hidden)]
+pub mod private {
+    pub use schemars;
+    pub use serde;
+}
 
 /// What most workers need.
 pub mod prelude {

@@ -5,7 +5,7 @@ mod options;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use agentos_protocol::{CallRef, Code, ErrorBody, Frame};
+use agentos_protocol::{CallRef, Code, ErrorBody, Frame, Unregister};
 use agentos_wire::{Held, Limits, Outbox, Refusal};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{connection::State, options::Options};
-use crate::{Bus, Context, Link, Peer, Registrar, Worker, peer::result_of_nothing};
+use crate::{Bus, Context, Function, Link, Peer, Registrar, Worker, peer::result_of_nothing};
 
 /// How long [`Client::close`] waits for calls that still run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -178,12 +178,33 @@ impl Client {
         self.register(registrar).await
     }
 
+    /// Offers a function that [`crate::function`] was put on: `worker.offer::<greet>().await?`.
+    ///
+    /// # Errors
+    /// As [`Client::function`].
+    pub async fn offer<F: Function>(&self) -> Result<(), ErrorBody> {
+        let mut registrar = Registrar::new();
+        registrar.offer::<F>();
+        self.register(registrar).await
+    }
+
     /// Offers everything `registrar` collected; returns when the engine has it.
     ///
     /// # Errors
     /// The engine's first refusal.
     pub async fn register(&self, registrar: Registrar) -> Result<(), ErrorBody> {
         self.bus.peer().register(registrar).await
+    }
+
+    /// Takes a function back, while what runs of it goes on.
+    ///
+    /// # Errors
+    /// `unavailable` when the client is closed.
+    pub fn unregister(&self, function: &str) -> Result<(), ErrorBody> {
+        self.bus.peer().unregister(Unregister {
+            functions: vec![function.into()],
+            ..Unregister::default()
+        })
     }
 
     /// The state of the connection, and how it changes.

@@ -14,7 +14,7 @@ use futures_util::Stream;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Peer, handler::Chunker, peer::Waiter};
+use crate::{Peer, handler::Chunker, json, peer::Waiter};
 
 /// Chunks a function may send before the caller has granted more. Both ends know it.
 ///
@@ -70,8 +70,8 @@ impl Sink {
         &mut self,
         chunk: &(impl Serialize + Sync + ?Sized),
     ) -> Result<(), ErrorBody> {
-        let payload = Payload::encode(chunk).map_err(|error| {
-            ErrorBody::worker(Code::Failed, format!("chunk is not JSON: {error}"))
+        let payload = json::encode(chunk).map_err(|why| {
+            ErrorBody::worker(Code::Failed, format!("the chunk has no JSON form: {why}"))
         })?;
         self.send_payload(payload).await
     }

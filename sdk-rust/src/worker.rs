@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Bus, Context, Handler, Sink,
+    Bus, Context, Function, Handler, Sink,
     handler::{Invocation, Spawning},
+    json, panics,
 };
 
 /// Fires when a worker should finish.
@@ -73,7 +74,7 @@ impl Registrar {
             let handler = Arc::clone(&handler);
             async move {
                 let outcome = match decode_input(&invocation) {
-                    Ok(input) => handler(Context::of(&invocation), input)
+                    Ok(input) => panics::caught(|| handler(Context::of(&invocation), input))
                         .await
                         .and_then(|output| encode_output(&output)),
                     Err(error) => Err(error),
@@ -102,9 +103,12 @@ impl Registrar {
                     None => Sink::nowhere(),
                 }));
                 let outcome = match decode_input(&invocation) {
-                    Ok(input) => handler(Context::of(&invocation), input, Arc::clone(&sink))
-                        .await
-                        .and_then(|output| encode_output(&output)),
+                    Ok(input) => {
+                        let context = Context::of(&invocation);
+                        panics::caught(|| handler(context, input, Arc::clone(&sink)))
+                            .await
+                            .and_then(|output| encode_output(&output))
+                    }
                     Err(error) => Err(error),
                 };
                 let outcome = match (outcome, Arc::try_unwrap(sink)) {
@@ -117,6 +121,30 @@ impl Registrar {
         let mut spec = typed_spec::<I, O>(id);
         spec.streams = true;
         self.handler(spec, Arc::new(run))
+    }
+
+    /// Offers `id` with a handler that takes and gives payloads as they are: bytes, or JSON text that
+    /// nobody reads.
+    pub fn payloads<F, Fut>(&mut self, id: &str, handler: F) -> FunctionBuilder<'_>
+    where
+        F: Fn(Context, Payload) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Payload, ErrorBody>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let run = Spawning(move |invocation: Invocation| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let payload = invocation.payload().clone();
+                let outcome = panics::caught(|| handler(Context::of(&invocation), payload)).await;
+                invocation.reply(outcome);
+            }
+        });
+        self.handler(FunctionSpec::new(id), Arc::new(run))
+    }
+
+    /// Offers a function that [`crate::function`] was put on: `registrar.offer::<greet>()`.
+    pub fn offer<F: Function>(&mut self) -> FunctionBuilder<'_> {
+        F::offer(self)
     }
 
     /// Offers a function with a low-level handler.
@@ -253,10 +281,7 @@ fn decode_input<I: DeserializeOwned>(invocation: &Invocation) -> Result<I, Error
 }
 
 fn encode_output<O: Serialize>(output: &O) -> Result<Payload, ErrorBody> {
-    Payload::encode(output).map_err(|error| {
-        ErrorBody::worker(
-            Code::Failed,
-            format!("the result has no JSON form: {error}"),
-        )
+    json::encode(output).map_err(|why| {
+        ErrorBody::worker(Code::Failed, format!("the result has no JSON form: {why}"))
     })
 }

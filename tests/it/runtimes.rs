@@ -128,7 +128,9 @@ async fn answer_fail_and_call_others() -> Result<()> {
     for example in examples(&engine)? {
         let language = example.language;
         example.greets(&caller).await?;
-        let wrong = example.call(&caller, "greet", json!({ "title": "Ada" })).await;
+        let wrong = example
+            .call(&caller, "greet", json!({ "title": "Ada" }))
+            .await;
         let wrong = wrong.expect_err("nobody has a name");
         assert_eq!(wrong.code, Code::InvalidInput, "{language}: {wrong}");
         let broken = example.call(&caller, "ask", json!(5)).await;

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::Head
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
-use crate::Peer;
+use crate::{Peer, retry::jittered};
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -275,10 +275,4 @@ fn describe(ended: &Ended) -> String {
         Ended::TooLarge(why) | Ended::Broken(why) | Ended::Faulty(_, why) => why.clone(),
         Ended::Silent => "no sign of life from the engine".to_owned(),
     }
-}
-
-/// Between a half and the whole of `wait`, so that many clients do not come back at once.
-fn jittered(wait: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_u128() % 1_000;
-    wait / 2 + wait / 2 * (random as u32) / 1_000
 }

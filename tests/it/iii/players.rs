@@ -10,10 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
 use super::{check::pending, setup::Setup};
-use crate::harness::root;
+use crate::{
+    conformance::{names_are_different, outcomes, scenarios},
+    harness::root,
+};
 
 pub(super) fn suite() -> PathBuf {
     root().join("tests/conformance/iii")
@@ -22,36 +24,6 @@ pub(super) fn suite() -> PathBuf {
 /// Where `xtask` puts what it installs.
 pub(super) fn installed() -> PathBuf {
     root().join("target/xtask/conformance")
-}
-
-/// All scenarios in one list, as players read them.
-fn scenarios() -> Result<Vec<Value>> {
-    let mut files: Vec<PathBuf> = fs::read_dir(suite().join("scenarios"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.sort();
-    let mut all = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file)?;
-        let some: Vec<Value> =
-            serde_saphyr::from_str(&text).with_context(|| format!("{}", file.display()))?;
-        all.extend(some);
-    }
-    Ok(all)
-}
-
-/// What a player has printed, by name of the check; `None` is a pass.
-fn outcomes(printed: &str) -> BTreeMap<String, Option<String>> {
-    let mut outcomes = BTreeMap::new();
-    for line in printed.lines() {
-        if let Some(name) = line.strip_prefix("ok ") {
-            outcomes.insert(name.to_owned(), None);
-        } else if let Some(rest) = line.strip_prefix("not ok ") {
-            let (name, why) = rest.split_once(": ").unwrap_or((rest, ""));
-            outcomes.insert(name.to_owned(), Some(why.to_owned()));
-        }
-    }
-    outcomes
 }
 
 /// Fails when a check fails that is not pending, or the other way round.
@@ -85,7 +57,7 @@ pub(super) fn judge(player: &str, outcomes: &BTreeMap<String, Option<String>>) -
 #[expect(clippy::print_stdout, reason = "the suite's report")]
 async fn play(player: &str, folder: PathBuf, program: PathBuf, arguments: &[&str]) -> Result<()> {
     let setup = Setup::start().await?;
-    let scenarios = scenarios()?;
+    let scenarios = scenarios(&suite())?;
     let file = setup.engine.folder.path().join("scenarios.json");
     fs::write(&file, serde_json::to_string(&scenarios)?)?;
     let mut command = Command::new(&program);
@@ -169,20 +141,5 @@ async fn rust_11() -> Result<()> {
 
 #[test]
 fn a_name_is_one_check() -> Result<()> {
-    let mut names = std::collections::BTreeSet::new();
-    for scenario in scenarios()? {
-        let checks = scenario["steps"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|step| step["check"].as_str());
-        for name in scenario["name"].as_str().into_iter().chain(checks) {
-            ensure!(
-                !name.contains(": "),
-                "{name}: the report cuts a name at a colon"
-            );
-            ensure!(names.insert(name.to_owned()), "{name} is there twice");
-        }
-    }
-    Ok(())
+    names_are_different(&scenarios(&suite())?)
 }
