@@ -1,6 +1,7 @@
 //! The socket client: one session with an engine, kept alive over reconnects.
 
 mod connection;
+mod limit;
 mod options;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::limit::Limit;
 pub use self::{connection::State, options::Options};
 use crate::{Bus, Context, Function, Link, Peer, Registrar, Worker, peer::result_of_nothing};
 
@@ -31,16 +33,22 @@ pub struct Client {
     stop: CancellationToken,
 }
 
-struct OutboxLink(Arc<Outbox>);
+struct OutboxLink {
+    outbox: Arc<Outbox>,
+    limit: Arc<Limit>,
+}
 
 impl Link for OutboxLink {
     fn send(&self, frame: Frame) -> Result<(), ErrorBody> {
-        self.0.push(frame).map_err(|refused| refusal(refused.why))
+        self.limit.check(&frame)?;
+        self.outbox
+            .push(frame)
+            .map_err(|refused| refusal(refused.why))
     }
 
     fn done(&self, call: CallRef, function: Arc<str>) -> Result<(), ErrorBody> {
         let is_told = match call.number() {
-            Some(number) => self.0.done(number).map_err(refusal)?,
+            Some(number) => self.outbox.done(number).map_err(refusal)?,
             None => false,
         };
         if is_told {
@@ -95,7 +103,11 @@ impl Client {
     pub fn start(options: Options) -> Self {
         let peer = Peer::new();
         let outbox = Arc::new(Outbox::new(Limits::default()));
-        peer.attach(Arc::new(OutboxLink(Arc::clone(&outbox))));
+        let limit = Arc::new(Limit::default());
+        peer.attach(Arc::new(OutboxLink {
+            outbox: Arc::clone(&outbox),
+            limit: Arc::clone(&limit),
+        }));
         let (tell, state) = watch::channel((State::Connecting, String::from("not connected yet")));
         let stop = CancellationToken::new();
         let deadlines = tokio::spawn(peer.clone().keep_deadlines());
@@ -103,6 +115,7 @@ impl Client {
             options,
             peer.clone(),
             Arc::clone(&outbox),
+            limit,
             tell,
             stop.clone(),
         );

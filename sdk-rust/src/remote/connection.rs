@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest, http::HeaderValue};
 use tokio_util::sync::CancellationToken;
 
-use super::Options;
+use super::{Limit, Options};
 use crate::{Peer, retry::jittered};
 
 /// How long one attempt to connect may take.
@@ -47,6 +47,7 @@ pub(super) struct Connection {
     options: Options,
     peer: Peer,
     outbox: Arc<Outbox>,
+    limit: Arc<Limit>,
     state: watch::Sender<(State, String)>,
     stop: CancellationToken,
 }
@@ -56,6 +57,7 @@ impl Connection {
         options: Options,
         peer: Peer,
         outbox: Arc<Outbox>,
+        limit: Arc<Limit>,
         state: watch::Sender<(State, String)>,
         stop: CancellationToken,
     ) -> Self {
@@ -63,6 +65,7 @@ impl Connection {
             options,
             peer,
             outbox,
+            limit,
             state,
             stop,
         }
@@ -208,11 +211,10 @@ impl Hooks for Session<'_> {
                 if knows(done::FEATURE) {
                     self.connection.outbox.collect_done();
                 }
+                let bytes_max = usize::try_from(welcome.message_bytes_max).unwrap_or(usize::MAX);
+                self.connection.limit.set(bytes_max);
                 if knows(parts::FEATURE) {
-                    let bytes_max = usize::try_from(welcome.message_bytes_max);
-                    self.connection
-                        .outbox
-                        .divide(bytes_max.unwrap_or(usize::MAX));
+                    self.connection.outbox.divide(bytes_max);
                 }
                 self.connection.say(State::Connected, self.url);
             }
