@@ -74,6 +74,23 @@ pub(crate) enum Verb {
         #[command(flatten)]
         window: Window,
     },
+    /// A role: a model
+    #[command(hide = true)]
+    Upstream,
+    /// A role: a reverse proxy before a model
+    #[command(hide = true)]
+    Pass {
+        /// Its address
+        upstream: String,
+    },
+    /// A role: asks a gateway and measures
+    #[command(hide = true)]
+    Ask {
+        #[command(flatten)]
+        talk: Talk,
+        #[command(flatten)]
+        window: Window,
+    },
     /// A role: appends to a file
     #[command(hide = true)]
     Log { file: PathBuf },
@@ -98,6 +115,9 @@ pub(crate) struct Run {
     /// redis-server, when it is not in PATH
     #[arg(long, value_name = "FILE")]
     pub(crate) redis_server: Option<PathBuf>,
+    /// litellm's program, when it is not in PATH
+    #[arg(long, value_name = "FILE")]
+    pub(crate) litellm: Option<PathBuf>,
     /// The workspace in which `cargo xtask test` has installed the SDKs
     #[arg(long, value_name = "FOLDER", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.."))]
     pub(crate) sdk_root: PathBuf,
@@ -169,6 +189,29 @@ pub(crate) struct Load {
     /// All call the function of the first callee
     #[arg(long)]
     pub(crate) one_callee: bool,
+}
+
+/// What a gateway is asked.
+#[derive(Clone, Group)]
+pub(crate) struct Talk {
+    /// Address of the gateway
+    #[arg(long)]
+    pub(crate) at: String,
+    #[arg(long)]
+    pub(crate) key: String,
+    #[arg(long)]
+    pub(crate) connections: usize,
+    #[arg(long)]
+    pub(crate) prompt_bytes: usize,
+    /// Of a stream; without them, the answer comes whole
+    #[arg(long)]
+    pub(crate) tokens: u64,
+    /// Microseconds between two of them
+    #[arg(long)]
+    pub(crate) pace_us: u64,
+    /// Measure how long the first one takes, not how late each is
+    #[arg(long)]
+    pub(crate) first: bool,
 }
 
 /// When it is measured, and whose work.

@@ -20,7 +20,7 @@ use child::{Child, Pinned};
 use clap::ValueEnum;
 use contender::Contender;
 use outcome::{Outcome, Report};
-use scenario::{Kind, PAYLOAD_BYTES, Scenario, Shape};
+use scenario::{Asking, Kind, PAYLOAD_BYTES, Scenario, Shape};
 use server::Running;
 
 /// Before each measurement: connections are made, caches filled, allocators grown.
@@ -131,6 +131,7 @@ async fn measure(options: &Run, scenario: &Scenario, contender: &Contender) -> R
         }
         Kind::Http { connections } => http(options, contender, &server, connections).await,
         Kind::Sdk { in_flight } => sdk(options, contender, &server, in_flight).await,
+        Kind::Gateway(asking) => gateway(options, &server, asking).await,
         Kind::Idle => bail!("memory has no rounds"),
     };
     server.end().await;
@@ -200,6 +201,20 @@ async fn http(
         callee.end().await;
     }
     measured
+}
+
+async fn gateway(options: &Run, server: &Running, asking: Asking) -> Result<Measured> {
+    let mut words = vec![
+        "ask".to_owned(),
+        format!("--at={}", server.http),
+        format!("--key={}", server.key),
+        format!("--connections={}", asking.connections),
+        format!("--prompt-bytes={}", asking.prompt_bytes),
+        format!("--tokens={}", asking.tokens),
+        format!("--pace-us={}", asking.pace_us),
+    ];
+    words.extend(asking.first.then(|| "--first".to_owned()));
+    listen(options, server, words).await
 }
 
 async fn sdk(

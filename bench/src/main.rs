@@ -11,6 +11,7 @@ mod callee;
 mod caller;
 mod dialect;
 mod fanout;
+mod gateway;
 mod harness;
 mod idle;
 mod link;
@@ -105,6 +106,9 @@ fn perform(verb: Verb) -> Result<()> {
             consume,
             window,
         } => local(queue::run(peer, consume, window)),
+        Verb::Upstream => many_threads()?.block_on(gateway::upstream()),
+        Verb::Pass { upstream } => many_threads()?.block_on(gateway::pass(&upstream)),
+        Verb::Ask { talk, window } => local(gateway::ask(talk, window)),
         Verb::Log { file } => many_threads()?.block_on(queue::serve_log(&file)),
         Verb::Idle(crowd) => local(idle::run(crowd, |_| V2::default())),
     }

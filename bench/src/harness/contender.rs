@@ -34,6 +34,10 @@ impl Contender {
             (Server::JetStream(_) | Server::RedisSynced(_), kind) => {
                 matches!(kind, Kind::Queue { .. })
             }
+            (Server::Pass | Server::Gateway(_) | Server::LiteLlm(_), kind) => {
+                matches!(kind, Kind::Gateway(_))
+            }
+            (_, Kind::Gateway(_)) => false,
             (Server::Log, kind) => matches!(kind, Kind::Queue { consume: false, .. }),
             (Server::Engine(_), Kind::Idle) => self.tongue == Tongue::V2,
             (Server::Engine(_), _) => true,
@@ -61,6 +65,7 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
     add("relay v2", Server::Relay { plain: false }, Tongue::V2);
     add("plain relay", Server::Relay { plain: true }, Tongue::Iii);
     add("log", Server::Log, Tongue::Log);
+    add("pass", Server::Pass, Tongue::Http);
     add("axum echo", Server::Web { worker: false }, Tongue::V2);
     add("axum + worker", Server::Web { worker: true }, Tongue::V2);
     let engines = engines(&options.engine)?;
@@ -69,6 +74,7 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
             let server = Server::Engine(file.clone());
             add(&format!("{label} {name}"), server, tongue);
         }
+        add(label, Server::Gateway(file.clone()), Tongue::Http);
     }
     match found("nats-server", options.nats_server.as_deref()) {
         Some(file) => {
@@ -86,6 +92,12 @@ pub(crate) fn all(options: &Run) -> Result<Vec<Contender>> {
         }
         None => eprintln!(
             "without Redis: `apt install redis-server`, then --redis-server FILE or have it in PATH"
+        ),
+    }
+    match found("litellm", options.litellm.as_deref()) {
+        Some(file) => add("litellm", Server::LiteLlm(file), Tongue::Http),
+        None => eprintln!(
+            "without LiteLLM: `pip install 'litellm[proxy]'`, then --litellm FILE or have it in PATH"
         ),
     }
     if let Some((_, file)) = engines.first() {

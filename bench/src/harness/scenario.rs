@@ -36,6 +36,8 @@ pub(crate) enum Kind {
         producers: usize,
         consume: bool,
     },
+    /// A model behind a gateway.
+    Gateway(Asking),
     /// Memory of an engine with many idle workers.
     Idle,
 }
@@ -51,6 +53,19 @@ pub(crate) struct Shape {
     pub(crate) in_flight: usize,
     pub(crate) payload_bytes: usize,
     pub(crate) fire: Option<Fire>,
+}
+
+/// What is asked of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking {
+    pub(crate) connections: usize,
+    pub(crate) prompt_bytes: usize,
+    /// Of a stream; 0 is a whole answer.
+    pub(crate) tokens: u64,
+    /// Between two tokens.
+    pub(crate) pace_us: u64,
+    /// Measured is the first token of each answer, not how late each token is.
+    pub(crate) first: bool,
 }
 
 impl Shape {
@@ -114,6 +129,10 @@ impl Scenario {
         Self::new(name, about, kind, Figure::Rate)
     }
 
+    fn gateway(name: &'static str, about: &'static str, asking: Asking, figure: Figure) -> Self {
+        Self::new(name, about, Kind::Gateway(asking), figure)
+    }
+
     fn on_one_core(mut self) -> Self {
         self.one_core = true;
         self
@@ -131,6 +150,7 @@ impl Scenario {
             (Kind::Http { .. }, _) => "axum echo",
             (Kind::Queue { consume: false, .. }, _) => "log",
             (Kind::Queue { consume: true, .. }, _) => "jetstream",
+            (Kind::Gateway(_), _) => "pass",
             (Kind::Idle, _) => "",
         }
     }
@@ -151,6 +171,22 @@ pub(crate) fn all() -> Vec<Scenario> {
         subscribers: 50,
         ahead: 8,
     };
+    let whole = |connections: usize, prompt_bytes: usize| Asking {
+        connections,
+        prompt_bytes,
+        tokens: 0,
+        pace_us: 0,
+        first: false,
+    };
+    let stream = |connections: usize, tokens: u64, pace_us: u64| Asking {
+        tokens,
+        pace_us,
+        ..whole(connections, PAYLOAD_BYTES)
+    };
+    let first = Asking {
+        first: true,
+        ..stream(1, 4, 5_000)
+    };
     #[rustfmt::skip]
     let all = vec![
         Scenario::calls("calls-8x32", "8 callers and 8 callees, 32 calls of 64 B in flight each", [8, 8], 32),
@@ -170,6 +206,12 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::queue("enqueue-64", "64 producers, a durable message of 256 B after the other each", 64, false),
         Scenario::queue("queue-1", "the same with 1 producer and a consumer that acknowledges each; what is consumed", 1, true),
         Scenario::queue("queue-64", "the same with 64 producers and a consumer that acknowledges each; what is consumed", 64, true),
+        Scenario::gateway("gateway-32", "a model behind a gateway, whole answers, 32 connections", whole(32, PAYLOAD_BYTES), Figure::Rate),
+        Scenario::gateway("gateway-1", "the same, one at a time", whole(1, PAYLOAD_BYTES), Figure::Latency),
+        Scenario::gateway("gateway-100k", "the same, a prompt of 100 KB, 4 connections", whole(4, 100_000), Figure::Rate),
+        Scenario::gateway("gateway-first", "a stream behind a gateway: when the first token comes", first, Figure::Latency),
+        Scenario::gateway("gateway-flat", "streams of 512 tokens as quick as they come, 8 connections; tokens", stream(8, 512, 0), Figure::Rate),
+        Scenario::gateway("gateway-200", "200 streams, a token every 20 ms each; how late a token is", stream(200, 100, 20_000), Figure::Latency),
         Scenario::new("idle", "memory with 1,000 workers of 10 functions each, and 10,000 connections", Kind::Idle, Figure::Rate),
     ];
     all

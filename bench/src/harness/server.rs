@@ -16,6 +16,8 @@ use super::child::Child;
 
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
+/// It reads much Python first.
+const START_LITELLM: Duration = Duration::from_secs(90);
 /// How often somebody looks whether it has.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -42,6 +44,11 @@ pub(crate) enum Server {
     /// The same, each write synced.
     RedisSynced(PathBuf),
     Log,
+    /// A reverse proxy before a model.
+    Pass,
+    /// An engine, with the workers that make it a gateway.
+    Gateway(PathBuf),
+    LiteLlm(PathBuf),
 }
 
 /// A server that runs.
@@ -51,6 +58,10 @@ pub(crate) struct Running {
     pub(crate) address: String,
     /// Where HTTP is answered.
     pub(crate) http: String,
+    /// Who may ask.
+    pub(crate) key: String,
+    /// What is behind it.
+    upstream: Option<Child>,
     /// Goes last: the process has ended by then.
     folder: Option<TempDir>,
 }
@@ -62,6 +73,9 @@ impl Running {
 
     pub(crate) async fn end(self) {
         self.child.end().await;
+        if let Some(upstream) = self.upstream {
+            upstream.end().await;
+        }
         drop(self.folder);
     }
 }
@@ -71,7 +85,8 @@ impl Server {
         match self {
             Server::Relay { plain } => own("relay", plain.then_some("--plain")).await,
             Server::Web { worker } => own("web", worker.then_some("--worker")).await,
-            Server::Engine(file) => engine(file).await,
+            Server::Engine(file) => engine(file, CONFIG, &["--no-workers", "--auth", "none"]).await,
+            Server::Pass | Server::Gateway(_) | Server::LiteLlm(_) => self.before_a_model().await,
             Server::Nats(file) => nats(file, false).await,
             Server::JetStream(file) => nats(file, true).await,
             Server::Redis(file) => redis(file, false).await,
@@ -79,6 +94,78 @@ impl Server {
             Server::Log => log().await,
         }
     }
+}
+
+impl Server {
+    /// A gateway, and the model behind it.
+    async fn before_a_model(&self) -> Result<Running> {
+        let mut upstream = Child::role(&["upstream".to_owned()])?;
+        let at = upstream.line(START).await?;
+        let mut running = match self {
+            Server::Gateway(file) => {
+                let settings = format!(
+                    "llm:\n  default_model: up/m\n  providers:\n    - {{ name: up, family: openai, base_url: 'http://{at}/v1', api_key: k, models: [m] }}\n"
+                );
+                engine(file, &settings, &["--only", "api", "llm"]).await?
+            }
+            Server::LiteLlm(file) => litellm(file, &at).await?,
+            _ => own("pass", Some(&at)).await?,
+        };
+        running.upstream = Some(upstream);
+        Ok(running)
+    }
+}
+
+async fn litellm(file: &Path, upstream: &str) -> Result<Running> {
+    let folder = TempDir::new()?;
+    let config = folder.path().join("config.yaml");
+    fs::write(
+        &config,
+        format!(
+            "model_list:\n  - model_name: m\n    litellm_params: {{ model: openai/m, api_base: 'http://{upstream}/v1', api_key: k }}\n"
+        ),
+    )?;
+    let port = free_port()?;
+    // Nobody reads what it says of each request.
+    let mut command = logged(Path::new("sh"), folder.path())?;
+    command
+        .args(["-c", "exec \"$0\" \"$@\" > /dev/null"])
+        .arg(file)
+        .args(["--host", "127.0.0.1", "--port", &port.to_string()])
+        .arg("--config")
+        .arg(&config)
+        .env("LITELLM_LOG", "ERROR");
+    let mut running = listening(folder, command, port, START_LITELLM).await?;
+    running.http.clone_from(&running.address);
+    Ok(running)
+}
+
+/// A port that nobody listens on, for who cannot choose one itself.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// A server, once its port answers.
+async fn listening(
+    folder: TempDir,
+    command: Command,
+    port: u16,
+    patience: Duration,
+) -> Result<Running> {
+    let child = Child::spawn(command)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let look = async || TcpStream::connect(address).await.ok();
+    ready(folder.path(), patience, look).await?;
+    Ok(Running {
+        child,
+        address: address.to_string(),
+        http: String::new(),
+        key: String::new(),
+        upstream: None,
+        folder: Some(folder),
+    })
 }
 
 /// A file, and who appends to it.
@@ -104,19 +191,22 @@ async fn own(role: &str, more: Option<&str>) -> Result<Running> {
         child,
         address: address.to_owned(),
         http: http.to_owned(),
+        key: String::new(),
+        upstream: None,
         folder: None,
     })
 }
 
-/// The bus with its built-ins alone, by default in everything but who may come in and how many.
-async fn engine(file: &Path) -> Result<Running> {
+/// An engine, by default in everything but what it is told.
+async fn engine(file: &Path, settings: &str, words: &[&str]) -> Result<Running> {
     let folder = TempDir::new()?;
     let config = folder.path().join("config.yaml");
-    fs::write(&config, CONFIG)?;
+    fs::write(&config, settings)?;
     let data = folder.path().join("data");
     let mut command = logged(file, folder.path())?;
     command
-        .args(["start", "--no-workers", "--auth", "none"])
+        .arg("start")
+        .args(words)
         .args(["--bus-port", "0", "--http-port", "0", "--stream-port", "0"])
         .arg("--config")
         .arg(&config)
@@ -124,7 +214,7 @@ async fn engine(file: &Path) -> Result<Running> {
         .arg(&data)
         .env("AGENTOS_HOME", folder.path().join("home"));
     let child = Child::spawn(command)?;
-    let note = ready(folder.path(), async || {
+    let note = ready(folder.path(), START, async || {
         fs::read(data.join("engine.json")).ok()
     })
     .await?;
@@ -139,7 +229,12 @@ async fn engine(file: &Path) -> Result<Running> {
     Ok(Running {
         address: host("url")?,
         http: host("http")?,
+        key: fs::read_to_string(note["token_file"].as_str().unwrap_or_default())
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
         child,
+        upstream: None,
         folder: Some(folder),
     })
 }
@@ -166,21 +261,20 @@ async fn nats(file: &Path, durable: bool) -> Result<Running> {
         let address = ports["nats"][0].as_str()?.strip_prefix("nats://")?;
         Some(address.to_owned())
     };
-    let address = ready(folder.path(), find).await?;
+    let address = ready(folder.path(), START, find).await?;
     Ok(Running {
         child,
         address,
         http: String::new(),
+        key: String::new(),
+        upstream: None,
         folder: Some(folder),
     })
 }
 
 async fn redis(file: &Path, durable: bool) -> Result<Running> {
     let folder = TempDir::new()?;
-    // It cannot choose one itself.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port();
+    let port = free_port()?;
     let mut command = logged(file, folder.path())?;
     command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
@@ -191,18 +285,7 @@ async fn redis(file: &Path, durable: bool) -> Result<Running> {
             if durable { "yes" } else { "no" },
         ])
         .args(["--appendfsync", "always"]);
-    let child = Child::spawn(command)?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    ready(folder.path(), async || {
-        TcpStream::connect(address).await.ok()
-    })
-    .await?;
-    Ok(Running {
-        child,
-        address: address.to_string(),
-        http: String::new(),
-        folder: Some(folder),
-    })
+    listening(folder, command, port, START).await
 }
 
 fn logged(file: &Path, folder: &Path) -> Result<Command> {
@@ -214,15 +297,19 @@ fn logged(file: &Path, folder: &Path) -> Result<Command> {
 }
 
 /// Looks until there is something.
-async fn ready<T>(folder: &Path, mut look: impl AsyncFnMut() -> Option<T>) -> Result<T> {
+async fn ready<T>(
+    folder: &Path,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> Result<T> {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
             return Ok(found);
         }
-        if began.elapsed() > START {
+        if began.elapsed() > patience {
             let log = fs::read_to_string(folder.join("log"))?;
-            bail!("not ready after {START:?}: {log}");
+            bail!("not ready after {patience:?}: {log}");
         }
         tokio::time::sleep(LOOK).await;
     }

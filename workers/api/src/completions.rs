@@ -48,13 +48,14 @@ impl Api {
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
         let entered = self.enter(context.bus(), request).await?;
-        let target = ask::target(&context, entered.body.get("model")).await?;
+        let target = ask::target(&context, entered.top.model.as_ref()).await?;
         let mut sink = sink.lock().await;
         let forward = self.forward(&context, Dialect::OpenAiCompletions, &entered);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
-        let Entered { body, pass, .. } = entered;
+        let body = entered.object()?;
+        let pass = entered.pass;
         let wanted = read(body)?;
         let frame = Frame {
             id: new_id("cmpl-"),

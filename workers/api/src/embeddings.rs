@@ -30,7 +30,7 @@ impl Api {
         request: Request,
     ) -> Result<Answer, Failure> {
         let entered = self.enter(context.bus(), request).await?;
-        match create(&context, &entered.body).await {
+        match create(&context, &entered.object()?).await {
             Err(failure) if failure.status == 404 || failure.status == 503 => {
                 let forward = self.forward(&context, Dialect::OpenAiEmbeddings, &entered);
                 forward.send_whole().await?.ok_or(failure)

@@ -55,11 +55,7 @@ impl Forward<'_> {
         if *target != Target::Model {
             return Ok(Sent::NotHere);
         }
-        let stream = self
-            .entered
-            .body
-            .get("stream")
-            .is_some_and(|stream| *stream == true);
+        let stream = self.entered.top.stream == Some(true.into());
         let sent = if stream {
             self.aloud(sink, request_id).await.map(|()| None)
         } else {
@@ -93,7 +89,7 @@ impl Forward<'_> {
         };
         let call = self.context.bus().call(FORWARD).timeout(self.timeout);
         call.metadata(json!(head).to_string())
-            .stream_payload(Payload::json(json!(self.entered.body).to_string()))
+            .stream_payload(Payload::json(self.entered.text.get().to_owned()))
     }
 
     async fn whole(&self) -> Result<Answer, Error> {
@@ -113,7 +109,7 @@ impl Forward<'_> {
                 format!("the provider's answer is no JSON: {error}"),
             )
         })?;
-        let mut answer = Answer::ok(body);
+        let mut answer = Answer::exact(body);
         answer.headers.extend(headers);
         Ok(answer)
     }

@@ -10,11 +10,16 @@ use agentos_contract::{
 };
 use agentos_sdk::{Bus, Code, Error};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Api, chat::now_s, error::Failure, http::Request};
+use crate::{
+    Api,
+    chat::now_s,
+    error::Failure,
+    http::{Request, Top, fields},
+};
 pub(crate) use meter::{Charge, Meters};
 
 mod meter;
@@ -90,8 +95,17 @@ impl Pass {
 /// A request that was let in.
 pub(crate) struct Entered {
     pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: Map<String, Value>,
+    /// The body as it came: an object.
+    pub(crate) text: Box<RawValue>,
+    pub(crate) top: Top,
     pub(crate) pass: Pass,
+}
+
+impl Entered {
+    /// The body, read whole.
+    pub(crate) fn object(&self) -> Result<Map<String, Value>, Failure> {
+        fields(&self.text)
+    }
 }
 
 impl Api {
@@ -99,20 +113,24 @@ impl Api {
     ///
     /// # Errors
     /// 400 when the body is no object; 401, 403 or 429.
-    pub(crate) async fn enter(&self, bus: &Bus, request: Request) -> Result<Entered, Failure> {
+    pub(crate) async fn enter(&self, bus: &Bus, mut request: Request) -> Result<Entered, Failure> {
         let who = who(bus, &request, Scope::Chat).await?;
-        let (headers, body) = request.parts()?;
-        let model = body
-            .get("model")
+        let headers = std::mem::take(&mut request.headers);
+        let text = request.text()?;
+        let top: Top = fields(&text)?;
+        let model = top
+            .model
+            .as_ref()
             .and_then(Value::as_str)
             .unwrap_or_default();
         if !who.may_ask(model) {
             return Err(Failure::model_not_allowed(model));
         }
-        let charge = self.meters.admit(bus, &who, &body).await?;
+        let charge = self.meters.admit(bus, &who, &top, text.get().len()).await?;
         Ok(Entered {
             headers,
-            body,
+            text,
+            top,
             pass: Pass { who, charge },
         })
     }

@@ -35,13 +35,14 @@ impl Api {
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
         let entered = self.enter(context.bus(), request).await?;
-        let target = ask::target(&context, entered.body.get("model")).await?;
+        let target = ask::target(&context, entered.top.model.as_ref()).await?;
         let mut sink = sink.lock().await;
         let forward = self.forward(&context, Dialect::AnthropicMessages, &entered);
         if let Sent::Done(answer) = forward.send(&target, &mut sink, &request_id).await? {
             return Ok(answer);
         }
-        let Entered { body, pass, .. } = entered;
+        let body = entered.object()?;
+        let pass = entered.pass;
         let request = request::read(body, true)?;
         let head = Head {
             id: new_id("msg_"),
@@ -81,8 +82,9 @@ pub(crate) fn failed(failure: &Failure, request_id: &str) -> Answer {
     if failure.is_overload() {
         answer.status_code = 529;
     }
-    answer.body = error(failure);
-    answer.body["request_id"] = request_id.into();
+    let mut body = error(failure);
+    body["request_id"] = request_id.into();
+    answer.body = Answer::ok(body).body;
     answer
 }
 

@@ -13,7 +13,7 @@ use crate::{
     chat::{new_id, now_s},
     error::Failure,
     http::{Answer, Request},
-    keys::{self, Entered},
+    keys,
     relay::Relay,
 };
 use request::Wanted;
@@ -43,7 +43,8 @@ impl Api {
         request_id: Arc<str>,
     ) -> Result<Option<Answer>, Failure> {
         let bus = context.bus();
-        let Entered { body, pass, .. } = self.enter(bus, request).await?;
+        let entered = self.enter(bus, request).await?;
+        let (body, pass) = (entered.object()?, entered.pass);
         let owner = pass.who.id();
         let mut wanted = request::read(body)?;
         shelf::resolve(bus, &owner, &mut wanted.input).await?;

@@ -1,12 +1,18 @@
 //! What a function answered, as an HTTP response.
 
+use std::{borrow::Cow, fmt};
+
 use agentos_sdk::{Code, Encoding, Error, Payload};
 use bytes::Bytes;
 use hyper::{
     HeaderMap, Response, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
-use serde_json::{Value, json};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Value, json, value::RawValue};
 
 use super::body::{Body, whole};
 
@@ -98,32 +104,92 @@ pub(super) fn buffered(result: &Payload) -> Result<Response<Body>, Failure> {
         };
         return Ok(response(head, whole(result.bytes.clone())));
     }
+    if let Ok(spoken) = serde_json::from_slice::<Spoken<'_>>(result.text()) {
+        return Ok(spoken.response(&result.bytes));
+    }
+    // No object, or one that says something twice.
     let value: Value = result.decode().map_err(|error| {
         let message = format!("the function's result is no JSON: {error}");
         let error = Error::worker(Code::Failed, message).reason("invalid_response");
         Failure::with_status(error, StatusCode::BAD_GATEWAY)
     })?;
-    Ok(spoken(value))
+    Ok(spoken(&value))
 }
 
 /// `{"status_code", "headers", "body"}` as a response.
-pub(super) fn spoken(mut value: Value) -> Response<Body> {
-    let mut head = head(&value);
-    let body = value.get_mut("body").map(Value::take);
-    let body = body.unwrap_or_else(|| json!({}));
-    let body = match (head.headers.contains_key(header::CONTENT_TYPE), body) {
-        (true, Value::String(text)) => text.into_bytes(),
-        (true, Value::Null) => Vec::new(),
-        (true, other) => other.to_string().into_bytes(),
-        (false, other) => {
-            head.headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            );
-            other.to_string().into_bytes()
+pub(super) fn spoken(value: &Value) -> Response<Body> {
+    let text = Bytes::from(if value.is_object() {
+        value.to_string()
+    } else {
+        "{}".to_owned()
+    });
+    let spoken: Spoken<'_> = serde_json::from_slice(&text).unwrap_or_default();
+    spoken.response(&text)
+}
+
+/// A result that says which response it is.
+#[derive(Default)]
+struct Spoken<'a> {
+    head: Head,
+    body: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Spoken<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By hand: derived, an array would be read as well.
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Spoken<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Spoken<'de>, A::Error> {
+        let mut said = serde_json::Map::new();
+        let mut body = None;
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "status_code" | "headers" => {
+                    said.insert(name.into_owned(), map.next_value()?);
+                }
+                "body" => body = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
         }
-    };
-    response(head, whole(body))
+        Ok(Spoken {
+            head: head(&said.into()),
+            body,
+        })
+    }
+}
+
+impl Spoken<'_> {
+    /// `text` is what this was read from: a body that is no text goes on as it stands there.
+    fn response(mut self, text: &Bytes) -> Response<Body> {
+        let named = self.head.headers.contains_key(header::CONTENT_TYPE);
+        if !named {
+            let kind = HeaderValue::from_static("application/json");
+            self.head.headers.insert(header::CONTENT_TYPE, kind);
+        }
+        let raw = self.body.map_or("{}", RawValue::get);
+        let body = match (named, raw.as_bytes().first()) {
+            (true, Some(b'"')) => serde_json::from_str::<String>(raw)
+                .unwrap_or_else(|_| raw.to_owned())
+                .into(),
+            (true, Some(b'n')) => Bytes::new(),
+            _ if self.body.is_some() => text.slice_ref(raw.as_bytes()),
+            _ => Bytes::from_static(b"{}"),
+        };
+        response(self.head, whole(body))
+    }
 }
 
 /// A head and its body.

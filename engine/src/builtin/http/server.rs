@@ -252,7 +252,7 @@ impl Shared {
                 _ => failed(error),
             })?;
             if let Some(response) = middleware::response(&result) {
-                return Ok(Some(reply::spoken(response)));
+                return Ok(Some(reply::spoken(&response)));
             }
         }
         Ok(None)

@@ -12,10 +12,10 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Who;
-use crate::{chat::now_s, error::Failure};
+use crate::{chat::now_s, error::Failure, http::Top};
 
 const STATE: &str = "api-key-usage";
 const DAY_S: u64 = 24 * 60 * 60;
@@ -61,7 +61,8 @@ impl Meters {
         &self,
         bus: &Bus,
         who: &Who,
-        body: &Map<String, Value>,
+        top: &Top,
+        bytes: usize,
     ) -> Result<Option<Arc<Charge>>, Failure> {
         let Who::Key(key) = who else { return Ok(None) };
         self.rate(key)?;
@@ -70,7 +71,7 @@ impl Meters {
         };
         let today = now_s() / DAY_S;
         self.know(bus, &key.id, today).await?;
-        let reserved = estimate(body);
+        let reserved = estimate(top, bytes);
         let mut meters = self.0.lock();
         let meter = meters
             .entry(key.id.clone())
@@ -194,16 +195,12 @@ fn row(id: &str, day: u64) -> state::Key {
 }
 
 /// What a request may cost: its bytes, and as long an answer as it allows.
-fn estimate(body: &Map<String, Value>) -> u64 {
-    let limit = ["max_completion_tokens", "max_tokens", "max_output_tokens"]
-        .iter()
-        .find_map(|name| body.get(*name)?.as_u64());
-    let choices = body
-        .get("n")
-        .and_then(Value::as_u64)
-        .unwrap_or(1)
-        .clamp(1, 128);
-    let bytes = serde_json::to_vec(body).map_or(0, |text| text.len()) as u64;
+fn estimate(top: &Top, bytes: usize) -> u64 {
+    let count = |value: &Option<Value>| value.as_ref()?.as_u64();
+    let limit = count(&top.max_completion_tokens)
+        .or_else(|| count(&top.max_tokens))
+        .or_else(|| count(&top.max_output_tokens));
+    let choices = count(&top.n).unwrap_or(1).clamp(1, 128);
     let answer = limit.unwrap_or(ANSWER_TOKENS).saturating_mul(choices);
-    (bytes / BYTES_PER_TOKEN).saturating_add(answer)
+    (bytes as u64 / BYTES_PER_TOKEN).saturating_add(answer)
 }
