@@ -412,3 +412,64 @@ async fn a_hundred_agents_at_a_time_do_not_hear_each_other() -> Result<()> {
     assert_eq!(left["data"], json!([]));
     Ok(())
 }
+
+/// What the newest request to a script put before its model.
+fn told(engine: &Engine, name: &str) -> Option<String> {
+    let records = records(engine);
+    let asked = records
+        .iter()
+        .rfind(|record| record["event"] == "request" && record["script"] == name)?;
+    Some(asked["request"]["messages"].to_string())
+}
+
+#[tokio::test]
+async fn a_long_talk_is_told_in_short_and_stays_whole() -> Result<()> {
+    let script = "scripts:
+  talk: { repeat: true, turns: [[{ text: understood }]] }
+  minutes: { turns: [[{ text: 'The lamp is in room 7.' }], [{ error: { message: 'it broke', status: 400 } }], [{ text: 'The lamp is in room 7, and is green.' }]] }
+";
+    let settings = json!({ "history_bytes_max": 4_000, "summary_model": "scripted/minutes" });
+    let engine = engine(script, settings).await?;
+    agent(&engine, "talker", "scripted/talk", json!({})).await?;
+    let caller = engine.worker("caller").await?;
+    let padding = "and so on ".repeat(90);
+    let mut notices = Vec::new();
+    for n in 0..12 {
+        let input = json!({ "agentId": "talker", "sessionId": "long", "message": format!("number {n}: {padding}") });
+        let answer: Value = caller.trigger("agent::chat", &input).await?;
+        assert_eq!(answer["content"], "understood");
+        let notice = answer["notices"].to_string();
+        if notice.contains("the conversation is long") {
+            notices.push((n, notice));
+        }
+    }
+    let kinds: Vec<bool> = notices
+        .iter()
+        .map(|(_, notice)| notice.contains("told in short") && !notice.contains("it broke"))
+        .collect();
+    assert_eq!(kinds, [true, false, true], "{notices:?}");
+
+    // The model is told what came before, and the newest part as it was.
+    let before = told(&engine, "talk").context("a request")?;
+    ensure!(before.contains("room 7, and is green"), "{before}");
+    ensure!(
+        before.contains("number 11") && !before.contains("number 0:"),
+        "{before}"
+    );
+    // Who wrote the last minutes had the earlier ones, and what was said since.
+    let minutes = told(&engine, "minutes").context("a request")?;
+    ensure!(
+        minutes.contains("The lamp is in room 7.") && minutes.contains("number 4:"),
+        "{minutes}"
+    );
+    let history = json!({ "agentId": "talker", "sessionId": "long" });
+    let history: Value = caller.trigger("agent::history", &history).await?;
+    assert_eq!(
+        history
+            .as_array()
+            .or(history["messages"].as_array())
+            .map(Vec::len),
+        Some(24)
+    );
+    Ok(())
+}

@@ -18,16 +18,18 @@ use tokio::sync::Mutex;
 
 use crate::{
     Agents,
-    history::{reopen, repair, window},
+    history::reopen,
     roster::invalid,
     runs::Running,
     sessions::Session,
     speech::Speech,
     turn::{Limits, Next, Planned, Ran, Turn},
 };
+use compact::Party;
 use tool::Line;
 
 mod asking;
+pub(crate) mod compact;
 mod gather;
 mod model;
 pub(crate) mod resume;
@@ -184,29 +186,33 @@ impl<'a> Chat<'a> {
             Some(run) => resume::left(&bus, &run.id, &kept).await?,
             None => Vec::new(),
         };
-        let mut whole = repair(kept.into_iter().chain(said).collect());
-        reopen(&mut whole, &left);
-        let complete = earlier.is_some() && left.is_empty() && resume::is_complete(&whole);
-        let (history, left_out) = window(whole, agents.config.history_bytes_max);
-        if left_out > 0 {
-            toolbox.notices.push(format!(
-                "the conversation is long: its first {left_out} messages were left out"
-            ));
-        }
+        let model = request.model.as_ref().unwrap_or(&agent.model);
+        let party = Party {
+            bus: &bus,
+            agent: &agent,
+            model,
+        };
+        let opening = agents.open(&party, session.as_mut(), kept, said);
+        let mut opening = opening.await?;
+        reopen(&mut opening.history, &left);
+        let history = opening.history;
+        let complete = earlier.is_some() && left.is_empty() && resume::is_complete(&history);
+        toolbox.notices.extend(opening.notice);
         let prompt = request
             .system_prompt
             .as_ref()
             .unwrap_or(&agent.system_prompt);
-        let messages = instructions(prompt, &recalled)
+        let messages = instructions(prompt, &recalled, &opening.summary)
             .into_iter()
             .chain(history)
             .collect();
-        let turn = Turn::new(
+        let mut turn = Turn::new(
             &agent.id,
             messages,
             toolbox,
             limits(agents, &agent, &request),
         );
+        turn.usage += opening.usage;
         let run = agents
             .runs
             .begin(&bus, &agent.id, &request, earlier)
@@ -273,9 +279,12 @@ impl<'a> Chat<'a> {
                         self.turn.cut(&unfinished);
                         Next::Done(StopReason::Timeout)
                     }
-                    Err(error)
-                        if error.reason.as_deref() == Some(TOO_LONG) && self.turn.shrink() =>
-                    {
+                    Err(error) if error.reason.as_deref() == Some(TOO_LONG) => {
+                        let model = self.request.model.as_ref().unwrap_or(&self.agent.model);
+                        self.agents.rooms.refused(model, self.turn.bytes());
+                        if !self.turn.shrink() {
+                            return Err(error);
+                        }
                         Next::Ask { last, on }
                     }
                     Err(error) => return Err(error),
@@ -425,9 +434,13 @@ fn said(request: &ChatRequest) -> Result<Vec<Message>, Error> {
     Ok(said)
 }
 
-/// The agent's instructions and what it remembers, as the first message.
-fn instructions(prompt: &str, recalled: &str) -> Option<Message> {
-    let parts: Vec<_> = [prompt, recalled]
+/// The agent's instructions, what it remembers and what was said before, as the first message.
+fn instructions(prompt: &str, recalled: &str, summary: &str) -> Option<Message> {
+    let summary = match summary {
+        "" => String::new(),
+        text => format!("What was said earlier in this conversation, in short:\n{text}"),
+    };
+    let parts: Vec<_> = [prompt, recalled, &summary]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect();

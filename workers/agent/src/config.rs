@@ -32,6 +32,10 @@ pub struct Config {
     pub result_bytes_max: usize,
     /// Of a conversation, what the model gets to see. About four bytes are a token.
     pub history_bytes_max: usize,
+    /// Who tells in short what is longer; without it, the model that is asked.
+    pub summary_model: Option<String>,
+    /// How long that may take.
+    pub summary_timeout_ms: u64,
     /// Memories put before the model; 0 recalls nothing.
     pub recall_limit: usize,
     pub recall_timeout_ms: u64,
@@ -54,6 +58,8 @@ impl Default for Config {
             tools_max: 128,
             result_bytes_max: 32_000,
             history_bytes_max: 400_000,
+            summary_model: None,
+            summary_timeout_ms: 60_000,
             recall_limit: 6,
             recall_timeout_ms: 3_000,
             depth_max: 5,

@@ -114,18 +114,17 @@ impl Ids {
     }
 }
 
-/// The newest part of a conversation that fits into `bytes_max`, beginning with what a user
-/// said; and how many messages were left out. Instructions at its start stay.
-pub(crate) fn window(mut messages: Vec<Message>, bytes_max: usize) -> (Vec<Message>, usize) {
-    let size = |message: &Message| serde_json::to_vec(message).map_or(0, |text| text.len());
-    if messages.iter().map(size).sum::<usize>() <= bytes_max {
-        return (messages, 0);
-    }
-    let instructs = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
-    let talk = messages.split_off(messages.iter().take_while(instructs).count());
-    let mut room = bytes_max.saturating_sub(messages.iter().map(size).sum());
-    let mut start = talk.len();
-    for (index, message) in talk.iter().enumerate().rev() {
+/// Bytes of a message, about four of which are a token.
+pub(crate) fn size(message: &Message) -> usize {
+    serde_json::to_vec(message).map_or(0, |text| text.len())
+}
+
+/// How many messages come before the newest part that fits into `bytes_max` and begins with what a
+/// user said.
+pub(crate) fn cut(messages: &[Message], bytes_max: usize) -> usize {
+    let mut room = bytes_max;
+    let mut start = messages.len();
+    for (index, message) in messages.iter().enumerate().rev() {
         let Some(left) = room.checked_sub(size(message)) else {
             break;
         };
@@ -134,6 +133,19 @@ pub(crate) fn window(mut messages: Vec<Message>, bytes_max: usize) -> (Vec<Messa
             start = index;
         }
     }
+    start
+}
+
+/// The newest part of a conversation that fits into `bytes_max`, beginning with what a user
+/// said; and how many messages were left out. Instructions at its start stay.
+pub(crate) fn window(mut messages: Vec<Message>, bytes_max: usize) -> (Vec<Message>, usize) {
+    if messages.iter().map(size).sum::<usize>() <= bytes_max {
+        return (messages, 0);
+    }
+    let instructs = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
+    let talk = messages.split_off(messages.iter().take_while(instructs).count());
+    let room = bytes_max.saturating_sub(messages.iter().map(size).sum());
+    let start = cut(&talk, room);
     // The latest question is asked whatever its size; the provider may refuse it with a reason.
     let latest = talk.iter().rposition(|message| message.role == Role::User);
     let left_out = start.min(latest.unwrap_or(0));

@@ -28,7 +28,11 @@ use agentos_sdk::{Bus, Error, Registrar, Stop, Worker};
 use async_trait::async_trait;
 
 use crate::{
-    approvals::Approvals, chat::resume::INSTANCE, roster::Roster, runs::Runs, sessions::Sessions,
+    approvals::Approvals,
+    chat::{compact::Rooms, resume::INSTANCE},
+    roster::Roster,
+    runs::Runs,
+    sessions::Sessions,
 };
 
 pub use config::Config;
@@ -38,6 +42,7 @@ pub struct Agents {
     config: Config,
     roster: Roster,
     sessions: Sessions,
+    rooms: Rooms,
     runs: Arc<Runs>,
     approvals: Approvals,
 }
@@ -48,6 +53,7 @@ impl Agents {
         Arc::new(Agents {
             roster,
             sessions: Sessions::default(),
+            rooms: Rooms::default(),
             runs: Runs::new(),
             approvals: Approvals::default(),
             config,

@@ -40,6 +40,14 @@ pub(crate) struct Session {
     _turn: OwnedMutexGuard<()>,
 }
 
+/// The beginning of a conversation, in short.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// How many of its messages are told in it.
+    pub(crate) covers: usize,
+    pub(crate) text: String,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Row {
     at: u64,
@@ -109,6 +117,30 @@ pub(crate) async fn read(
 }
 
 impl Session {
+    /// What was told in short of this conversation.
+    pub(crate) async fn summary(&self, bus: &Bus) -> Result<Summary, Error> {
+        let kept: Option<Summary> = bus.trigger(state::GET, &self.summary_key()).await?;
+        Ok(kept.unwrap_or_default())
+    }
+
+    pub(crate) async fn keep_summary(&self, bus: &Bus, summary: &Summary) -> Result<(), Error> {
+        let state::Key { scope, key } = self.summary_key();
+        let set = state::Set {
+            scope,
+            key,
+            value: summary,
+        };
+        bus.trigger::<Value>(state::SET, &set).await.map(drop)
+    }
+
+    /// No row of a conversation has such a key.
+    fn summary_key(&self) -> state::Key {
+        state::Key {
+            scope: self.scope.clone(),
+            key: format!("{}#summary", self.id),
+        }
+    }
+
     /// Keeps what was said; on disk when this returns. Instructions are not part of it.
     pub(crate) async fn append(&mut self, bus: &Bus, messages: &[Message]) -> Result<(), Error> {
         let spoken = |message: &&Message| !matches!(message.role, Role::System | Role::Developer);

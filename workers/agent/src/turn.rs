@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     clip::{clip, preview},
     guard::{Guard, Verdict},
-    history::{Ids, window},
+    history::{Ids, size, window},
     tools::{Function, Toolbox},
 };
 
@@ -157,11 +157,15 @@ impl Turn {
         Next::Run(self.planned.clone())
     }
 
+    /// How long the conversation is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.messages.iter().map(size).sum()
+    }
+
     /// The conversation is too long for the model: leaves the older part out. False: there is
     /// nothing more to leave out.
     pub(crate) fn shrink(&mut self) -> bool {
-        let size = |message: &Message| serde_json::to_vec(message).map_or(0, |text| text.len());
-        let bytes: usize = self.messages.iter().map(size).sum();
+        let bytes = self.bytes();
         let unsaved = self.messages.len() - self.saved;
         let messages = std::mem::take(&mut self.messages);
         let (messages, left_out) = window(messages, bytes / 2);
