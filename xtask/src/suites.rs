@@ -11,6 +11,14 @@ use crate::stage::{Report, Step, output, root, step};
 /// Everything but the two native modules, which their own packages build.
 const WORKSPACE: &str = "--release --workspace --exclude agentos-python --exclude agentos-node";
 
+/// Programs that drive the product; they share its optimised libraries.
+const INTEGRATION: &str = "--test *";
+
+/// What is tested from inside is compiled a second time, and need not be fast: of the whole build
+/// that would be a quarter. What it depends on is shared.
+const UNITS: &str =
+    "--lib --config profile.release.opt-level=0 --config profile.release.package.\"*\".opt-level=3";
+
 /// The Python that the suites run on.
 fn venv() -> PathBuf {
     root().join("target/xtask/venv")
@@ -29,7 +37,10 @@ pub(crate) fn all() -> Result<()> {
         && report.stage("lint", &[clippy()])
         && report.stage(
             "build",
-            &[step(".", &format!("cargo build {WORKSPACE} --all-targets"))],
+            &[step(
+                ".",
+                &format!("cargo build {WORKSPACE} --lib --bins --examples --benches {INTEGRATION}"),
+            )],
         );
     if ready {
         report.stage("TypeScript", &typescript());
@@ -38,8 +49,9 @@ pub(crate) fn all() -> Result<()> {
             && report.stage("clients and examples", &clients())
             && report.stage("iii packages", &iii_packages())
         {
-            report.stage("Rust and end to end", &[rust()]);
+            report.stage("end to end", &[rust(&format!("--bins {INTEGRATION}"))]);
         }
+        report.stage("Rust", &[rust(UNITS), rust("--doc")]);
         report.stage("embedding worker", &embedding());
     }
     report.finish()
@@ -52,9 +64,12 @@ fn clippy() -> Step {
     )
 }
 
-fn rust() -> Step {
-    step(".", &format!("cargo test {WORKSPACE} --no-fail-fast"))
-        .env("AGENTOS_TEST_PYTHON", venv().join("bin/python"))
+fn rust(what: &str) -> Step {
+    step(
+        ".",
+        &format!("cargo test {WORKSPACE} --no-fail-fast {what}"),
+    )
+    .env("AGENTOS_TEST_PYTHON", venv().join("bin/python"))
 }
 
 fn typescript() -> Vec<Step> {

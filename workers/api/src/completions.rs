@@ -20,7 +20,6 @@ use crate::{
     fields::{Fields, model},
     forward::Sent,
     http::{Answer, Request},
-    keys::Entered,
     relay::{Relay, Wording},
     request::CHOICES_MAX,
     shape::{Frame, total, usage},

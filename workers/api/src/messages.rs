@@ -14,7 +14,7 @@ use crate::{
     error::Failure,
     forward::Sent,
     http::{Answer, Request},
-    keys::{self, Entered},
+    keys,
     relay::Relay,
 };
 use shape::{Blocks, Head};

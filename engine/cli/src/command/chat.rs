@@ -2,23 +2,23 @@
 
 use std::io::{IsTerminal, Read};
 
-use agentos_contract::{
-    agent::{self, Approval, ApprovalStatus, ChatReply, ChatRequest, Decide, Event, StopReason},
-    chat::{Message, Role},
-};
-use agentos_sdk::{CallStream, Client};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
-
 use crate::{
     args::{Chat, Common},
     client,
     failure::{FAILED, Failure},
-    screen::{BOLD, DIM, GREEN, RED, Screen, YELLOW, styled},
+    screen::{BOLD, DIM, Screen, YELLOW, styled},
 };
+use agentos_contract::{
+    agent::{self, Approval, ChatReply, ChatRequest, Decide, Event},
+    chat::{Message, Role},
+};
+use agentos_sdk::{CallStream, Client};
+use answer::{Answer, preview};
+use prompt::{Prompt, Typed};
+use serde_json::{Value, json};
 
-/// Most of a tool's arguments and results that is shown.
-const PREVIEW_CHARS: usize = 100;
+mod answer;
+mod prompt;
 
 pub(crate) async fn run(chat: Chat, common: &Common, screen: &Screen) -> Result<(), Failure> {
     let client = client::connect(common).await?;
@@ -28,7 +28,7 @@ pub(crate) async fn run(chat: Chat, common: &Common, screen: &Screen) -> Result<
         chat,
         session,
         screen: *screen,
-        lines: None,
+        prompt: None,
     };
     let message = conversation.chat.message.clone();
     let outcome = match message.as_deref() {
@@ -57,8 +57,8 @@ struct Conversation {
     chat: Chat,
     session: String,
     screen: Screen,
-    /// What the person at the terminal types, where there is one.
-    lines: Option<Lines<BufReader<Stdin>>>,
+    /// What is typed in the course of a talk.
+    prompt: Option<Prompt>,
 }
 
 const HELP: &str = "\
@@ -73,48 +73,34 @@ impl Conversation {
     async fn talk(&mut self) -> Result<(), Failure> {
         let on_terminal =
             std::io::stdin().is_terminal() && self.screen.is_terminal() && !self.screen.json;
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut prompt = Prompt::new(on_terminal);
         if on_terminal {
             self.screen
                 .remark(styled(DIM, "/help tells what else can be typed"));
         }
-        while let Some(line) = self.next_line(&mut lines, on_terminal).await? {
+        loop {
+            let line = match prompt.line("you> ").await? {
+                Typed::Line(line) => line,
+                Typed::Nothing => continue,
+                Typed::End => return Ok(()),
+            };
             let line = line.trim();
             match line {
                 "" => continue,
-                "/quit" | "/exit" => break,
+                "/quit" | "/exit" => return Ok(()),
                 _ => {}
             }
-            if on_terminal {
-                self.lines = Some(lines);
-                let outcome = self.answer_or_command(line).await;
-                lines = self
-                    .lines
-                    .take()
-                    .unwrap_or_else(|| BufReader::new(tokio::io::stdin()).lines());
-                if let Err(failure) = outcome {
-                    self.screen.failure(&failure);
-                }
-            } else {
+            if !on_terminal {
                 self.say(line).await?;
+                continue;
+            }
+            self.prompt = Some(prompt);
+            let outcome = self.answer_or_command(line).await;
+            prompt = self.prompt.take().unwrap_or_else(|| Prompt::new(true));
+            if let Err(failure) = outcome {
+                self.screen.failure(&failure);
             }
         }
-        Ok(())
-    }
-
-    async fn next_line(
-        &self,
-        lines: &mut Lines<BufReader<Stdin>>,
-        on_terminal: bool,
-    ) -> Result<Option<String>, Failure> {
-        if on_terminal {
-            self.screen.text(&styled(BOLD, "you> "));
-        }
-        let line = lines.next_line().await?;
-        if line.is_none() && on_terminal {
-            self.screen.line("");
-        }
-        Ok(line)
     }
 
     async fn answer_or_command(&mut self, line: &str) -> Result<(), Failure> {
@@ -218,8 +204,8 @@ impl Conversation {
         let mut open: Vec<Approval> = Vec::new();
         loop {
             let typed = async {
-                match &mut self.lines {
-                    Some(lines) if !open.is_empty() => lines.next_line().await,
+                match (&mut self.prompt, open.first()) {
+                    (Some(prompt), Some(asked)) => prompt.word(&answer::question(asked)).await,
                     _ => std::future::pending().await,
                 }
             };
@@ -232,7 +218,8 @@ impl Conversation {
                     }
                     match chunk.decode::<Event>() {
                         Ok(Event::ApprovalNeeded(approval)) => {
-                            answer.ask(&approval, self.lines.is_some());
+                            let here = self.prompt.as_ref().is_some_and(Prompt::is_terminal);
+                            answer.ask(&approval, here);
                             open.push(approval);
                         }
                         Ok(Event::ApprovalDecided(approval)) => {
@@ -244,9 +231,8 @@ impl Conversation {
                     }
                 }
                 line = typed => {
-                    let line = line?.unwrap_or_default();
+                    let line = line?;
                     let asked = open.remove(0);
-                    answer.mid_line = false;
                     let word = Decide {
                         approval_id: asked.id,
                         approve: matches!(line.trim().to_lowercase().as_str(), "y" | "yes"),
@@ -258,135 +244,4 @@ impl Conversation {
             }
         }
     }
-}
-
-/// An answer on its way to the screen.
-struct Answer {
-    screen: Screen,
-    /// The cursor stands in the middle of a line.
-    mid_line: bool,
-    /// Some of the text was shown.
-    spoke: bool,
-}
-
-impl Answer {
-    fn new(screen: Screen) -> Self {
-        Answer {
-            screen,
-            mid_line: false,
-            spoke: false,
-        }
-    }
-
-    fn show(&mut self, event: Event) {
-        match event {
-            Event::Text { text } => {
-                self.screen.text(&text);
-                self.spoke = true;
-                self.mid_line = !text.ends_with('\n');
-            }
-            Event::Reasoning { text } => {
-                self.screen.text(&styled(DIM, &text));
-                self.mid_line = !text.ends_with('\n');
-            }
-            Event::ToolStart {
-                name, arguments, ..
-            } => {
-                self.end_line();
-                self.screen
-                    .line(styled(DIM, format!("→ {name} {}", preview(&arguments))));
-            }
-            Event::ToolEnd {
-                name,
-                ok,
-                duration_ms,
-                preview: result,
-                ..
-            } => {
-                self.end_line();
-                let mark = if ok {
-                    styled(GREEN, "✓")
-                } else {
-                    styled(RED, "✗")
-                };
-                self.screen.line(format!(
-                    "{mark} {}",
-                    styled(
-                        DIM,
-                        format!("{name} {duration_ms} ms  {}", preview(&result))
-                    )
-                ));
-            }
-            Event::Start { .. }
-            | Event::ApprovalNeeded(_)
-            | Event::ApprovalDecided(_)
-            | Event::Usage(_)
-            | Event::Finish { .. } => {}
-        }
-    }
-
-    /// `here`: the answer is typed here and now.
-    fn ask(&mut self, approval: &Approval, here: bool) {
-        self.end_line();
-        let call = format!("{} {}", approval.name, preview(&approval.arguments));
-        if here {
-            self.screen
-                .text(&format!("{} {call} [y/N] ", styled(YELLOW, "allow?")));
-            self.mid_line = true;
-        } else {
-            self.screen
-                .remark(format!("{} {call}", styled(YELLOW, "waits for a yes:")));
-            self.screen.remark(styled(
-                DIM,
-                format!("agentos agent approve {}", approval.id),
-            ));
-        }
-    }
-
-    fn decided(&mut self, approval: &Approval) {
-        self.end_line();
-        let word = match approval.status {
-            ApprovalStatus::Approved => styled(GREEN, "allowed"),
-            ApprovalStatus::Denied => styled(RED, "refused"),
-            _ => styled(RED, "nobody answered"),
-        };
-        self.screen
-            .line(format!("{word} {}", styled(DIM, &approval.name)));
-    }
-
-    fn end_line(&mut self) {
-        if std::mem::take(&mut self.mid_line) {
-            self.screen.line("");
-        }
-    }
-
-    /// What the stream did not say.
-    fn conclude(&self, reply: &ChatReply) {
-        if !self.spoke && !reply.content.is_empty() {
-            self.screen.line(&reply.content);
-        }
-        for notice in &reply.notices {
-            self.screen.remark(styled(DIM, format!("note: {notice}")));
-        }
-        if reply.stop_reason != StopReason::Stop {
-            let reason = serde_json::to_value(reply.stop_reason).unwrap_or_default();
-            self.screen.remark(styled(
-                YELLOW,
-                format!(
-                    "the answer is not complete: {}",
-                    crate::screen::plain(&reason)
-                ),
-            ));
-        }
-    }
-}
-
-/// The beginning of `text` on one line.
-fn preview(text: &str) -> String {
-    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(PREVIEW_CHARS) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }

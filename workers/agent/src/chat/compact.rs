@@ -167,8 +167,9 @@ impl Agents {
         for message in messages {
             let said = message.text();
             let calls = message.tool_calls.iter();
+            let calls = calls.filter_map(|call| call.function.as_ref());
             let calls = calls.map(|call| format!(" [calls {} {}]", call.name, call.arguments));
-            let line = said.into_owned() + &calls.collect::<String>();
+            let line = said + &calls.collect::<String>();
             let who = match message.role {
                 Role::User => "User",
                 Role::Tool => "Result",
@@ -185,7 +186,10 @@ impl Agents {
                 .summary_model
                 .clone()
                 .unwrap_or_else(|| model.to_owned()),
-            messages: vec![Message::system(ASK), Message::user(clip(&text, room))],
+            messages: vec![
+                Message::system(ASK),
+                Message::user(clip(&text, room).into_owned()),
+            ],
             max_tokens: Some(SUMMARY_TOKENS),
             account: Account {
                 agent: Some(agent.id.clone()),
