@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::storage::memory;
 
+mod calendar;
+
 const START: &str = "2026-11-20T10:00:00.25Z";
 
 /// A clock on the wall that goes with the paused time of tokio, and can be set.
