@@ -332,3 +332,42 @@ async fn a_trace_trigger_hears_of_complete_traces() -> Result<()> {
     assert_eq!(fired["data"], json!({ "trace_ids": [TRACE] }));
     handler.hears_nothing().await
 }
+
+#[tokio::test]
+async fn prometheus_reads_calls_and_queues() -> Result<()> {
+    let settings =
+        "observe: { prometheus_path: /metrics }\nqueue: { queue_configs: { orders: {} } }\n";
+    let engine = Engine::start(settings, &["--no-workers"]).await?;
+    let client = engine.worker("shop").await?;
+    let orders = json!({ "queue": "orders" });
+    let _: Value = client.trigger("queue::pause", &orders).await?;
+    for delay_ms in [0, 0, 3_600_000] {
+        let message =
+            json!({ "queue": "orders", "function_id": "order::ship", "delay_ms": delay_ms });
+        let _: Value = client.trigger("queue::enqueue", &message).await?;
+    }
+    let page = engine.get("/metrics").send().await?;
+    assert_eq!(page.status(), 200);
+    let kind = page.headers()["content-type"].to_str()?.to_owned();
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    let page = page.text().await?;
+    for line in [
+        "# TYPE agentos_queue_messages gauge",
+        "agentos_queue_messages{queue=\"orders\",state=\"ready\"} 2",
+        "agentos_queue_messages{queue=\"orders\",state=\"delayed\"} 1",
+        "agentos_queue_paused{queue=\"orders\"} 1",
+        "agentos_queue_events_total{queue=\"orders\",event=\"enqueued\"} 3",
+        "agentos_calls_total{function=\"queue::enqueue\"} 3",
+        "agentos_workers 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
+    let oldest = page
+        .lines()
+        .find(|line| line.starts_with("agentos_queue_oldest_seconds"));
+    assert!(oldest.is_some_and(|line| !line.ends_with(" 0")), "{page}");
+
+    let engine = Engine::bare().await?;
+    assert_eq!(engine.get("/metrics").send().await?.status(), 404);
+    Ok(())
+}

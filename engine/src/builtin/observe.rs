@@ -32,6 +32,7 @@ mod logs;
 mod metric;
 mod metrics;
 mod otlp;
+mod page;
 mod post;
 mod ring;
 mod sampling;
@@ -309,6 +310,23 @@ impl Observe {
         .describe("Forgets all spans");
     }
 
+    fn register_page(self: &Arc<Self>, to: &mut Registrar) {
+        let store = Arc::clone(self.store());
+        let page = to
+            .function(
+                api::METRICS_PAGE,
+                move |context: Context, _: Option<Value>| {
+                    let store = Arc::clone(&store);
+                    async move { Ok(page::make(&store.calls, context.bus()).await) }
+                },
+            )
+            .describe("Counts of calls, workers and queues, as an HTTP route answers Prometheus")
+            .idempotent();
+        if let Some(path) = &self.store().config.prometheus_path {
+            page.http("GET", path);
+        }
+    }
+
     fn register_the_rest(self: &Arc<Self>, to: &mut Registrar) {
         self.offer(
             to,
@@ -319,6 +337,7 @@ impl Observe {
         )
         .describe("The engine's counts of calls and workers, and the metrics that workers report")
         .idempotent();
+        self.register_page(to);
         self.offer(
             to,
             api::LOGS_LIST,

@@ -18,6 +18,7 @@ pub(super) const TRACES_TREE: &str = "engine::traces::tree";
 pub(super) const TRACES_CLEAR: &str = "engine::traces::clear";
 pub(super) const TRACES_GROUP_BY: &str = "engine::traces::group_by";
 pub(super) const METRICS_LIST: &str = "engine::metrics::list";
+pub(super) const METRICS_PAGE: &str = "engine::metrics::page";
 pub(super) const LOGS_LIST: &str = "engine::logs::list";
 pub(super) const LOGS_CLEAR: &str = "engine::logs::clear";
 pub(super) const SAMPLING_RULES: &str = "engine::sampling::rules";

@@ -29,6 +29,9 @@ pub struct Config {
     pub metrics_exporter: Exporter,
     pub metrics_retention_seconds: u64,
     pub metrics_max_count: usize,
+    /// The HTTP route under which Prometheus finds its page. None unless set: a route of
+    /// that path may be somebody else's.
+    pub prometheus_path: Option<String>,
     pub logs_enabled: bool,
     pub logs_exporter: Exporter,
     pub logs_max_count: usize,
@@ -196,6 +199,7 @@ impl Default for Config {
             metrics_exporter: Exporter::Memory,
             metrics_retention_seconds: 3600,
             metrics_max_count: 10_000,
+            prometheus_path: None,
             logs_enabled: true,
             logs_exporter: Exporter::Memory,
             logs_max_count: 1000,
