@@ -29,11 +29,13 @@ mod config;
 mod error;
 mod events;
 mod expiry;
+mod history;
 mod plan;
 mod reads;
 mod row;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod writes;
 
 pub use config::Config;
@@ -43,6 +45,7 @@ use events::Events;
 use plan::Done;
 use reads::Reads;
 use row::Address;
+use transaction::Transaction;
 use writes::Writes;
 
 /// Milliseconds since 1970. Only terms (`ttl_ms`) look at it.
@@ -127,6 +130,28 @@ impl State {
         Ok(written(done, tell))
     }
 
+    async fn transaction(
+        self: Arc<Self>,
+        bus: Bus,
+        input: api::Transaction,
+    ) -> Result<api::Transacted, Error> {
+        let transaction = Transaction::check(&self.writes, input)?;
+        let writes = Arc::clone(&self.writes);
+        // To its end, also when the caller gives up: the keys belong to it meanwhile.
+        let work = tokio::spawn(async move { transaction.run(&writes, &bus).await });
+        let gone = |_| {
+            Err(Error::engine(
+                Code::Internal,
+                "the transaction was given up",
+            ))
+        };
+        let done = work.await.unwrap_or_else(gone)?;
+        let results = done.into_iter().map(|done| written(done, true));
+        Ok(api::Transacted {
+            results: results.collect(),
+        })
+    }
+
     async fn list(self: Arc<Self>, _: Bus, input: api::List) -> Result<Vec<Doc>, Error> {
         self.reads.list(&input).await
     }
@@ -145,6 +170,19 @@ impl State {
         input: api::ListEntries,
     ) -> Result<api::Entries, Error> {
         self.reads.entries(&input).await
+    }
+
+    async fn history(
+        self: Arc<Self>,
+        _: Bus,
+        input: api::ListHistory,
+    ) -> Result<api::History, Error> {
+        let Reads {
+            store,
+            config,
+            clock,
+        } = &self.reads;
+        history::page(store, config, clock, &input).await
     }
 
     async fn write(
@@ -171,6 +209,8 @@ impl Worker for State {
             .describe("Removes a value and returns it");
         self.offer(to, api::UPDATE, "UPDATE_ERROR", Self::update)
             .describe("Changes a value in steps, atomically");
+        self.offer(to, api::TRANSACTION, "TRANSACTION_ERROR", Self::transaction)
+            .describe("Sets, changes, deletes and checks values of many keys, all or none");
         self.offer(to, api::LIST, "LIST_ERROR", Self::list)
             .describe("All values of a scope")
             .idempotent();
@@ -179,6 +219,9 @@ impl Worker for State {
             .idempotent();
         self.offer(to, api::ENTRIES, "LIST_ERROR", Self::entries)
             .describe("Keys, values and versions of a scope, page by page")
+            .idempotent();
+        self.offer(to, api::HISTORY, "HISTORY_ERROR", Self::history)
+            .describe("What a value was before, newest first, where `state.history` keeps it")
             .idempotent();
         to.trigger_type(trigger_type(), Arc::clone(&self.events) as _);
     }

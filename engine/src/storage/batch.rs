@@ -79,6 +79,14 @@ impl Batch {
         self.durability = durability;
     }
 
+    /// Adds everything of `other`. Returns the place of its first operation.
+    pub fn append(&mut self, other: Batch) -> usize {
+        let place = self.ops.len();
+        self.expects.extend(other.expects);
+        self.ops.extend(other.ops);
+        place
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
@@ -119,5 +127,13 @@ impl Committed {
     /// The version that the operation at `place` got.
     pub fn version(self, place: usize) -> Version {
         self.first + place as Version
+    }
+
+    /// As the owner of the operations from `place` on sees it: see [`Batch::append`].
+    #[must_use]
+    pub fn behind(self, place: usize) -> Committed {
+        Committed {
+            first: self.version(place),
+        }
     }
 }

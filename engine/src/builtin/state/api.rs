@@ -17,6 +17,8 @@ pub const UPDATE: &str = "state::update";
 pub const LIST: &str = "state::list";
 pub const LIST_GROUPS: &str = "state::list_groups";
 pub const ENTRIES: &str = "state::entries";
+pub const HISTORY: &str = "state::history";
+pub const TRANSACTION: &str = "state::transaction";
 
 /// The trigger type, and the `type` of its payload.
 pub const TRIGGER_TYPE: &str = "state";
@@ -89,6 +91,55 @@ pub struct Written {
     pub errors: Vec<OpError>,
 }
 
+/// Input of [`TRANSACTION`]: all of it is done, or nothing.
+#[derive(Deserialize, JsonSchema)]
+pub struct Transaction {
+    /// 1 to 256, each of another key.
+    pub operations: Vec<Operation>,
+}
+
+/// A part of a [`Transaction`].
+#[derive(Deserialize, JsonSchema)]
+pub struct Operation {
+    pub op: OperationKind,
+    pub scope: String,
+    pub key: String,
+    /// To be set.
+    #[serde(default, deserialize_with = "given")]
+    pub value: Option<Doc>,
+    /// Steps of an update.
+    #[serde(default)]
+    pub ops: Option<Vec<Op>>,
+    /// Do all of it only if this is the value's version; 0 means that there must be no value.
+    #[serde(default)]
+    pub expected_version: Option<Version>,
+    /// As in [`Set`] and [`Update`].
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationKind {
+    Set,
+    Update,
+    Delete,
+    /// Only looks at the version.
+    Check,
+}
+
+/// `null` is a value, too.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Doc>, D::Error> {
+    Doc::deserialize(from).map(Some)
+}
+
+/// Output of [`TRANSACTION`].
+#[derive(Serialize, JsonSchema)]
+pub struct Transacted {
+    /// In the order of the operations; a version of 0 means that there is no value.
+    pub results: Vec<Written>,
+}
+
 /// Input of [`LIST`].
 #[derive(Deserialize, JsonSchema)]
 pub struct List {
@@ -139,6 +190,37 @@ pub struct Entry {
     /// When it is to be forgotten, in milliseconds since 1970; absent when never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due_ms: Option<u64>,
+}
+
+/// Input of [`HISTORY`].
+#[derive(Deserialize, JsonSchema)]
+pub struct ListHistory {
+    pub scope: String,
+    pub key: String,
+    /// Entries per page, 1 to 1000; 100 unless given.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Only versions before it: the cursor of an earlier page.
+    #[serde(default)]
+    pub before: Option<Version>,
+}
+
+/// Output of [`HISTORY`], newest first. The value that is there now is not in it.
+#[derive(Serialize, JsonSchema)]
+pub struct History {
+    pub entries: Vec<Former>,
+    /// Present when there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Version>,
+}
+
+/// What a value was.
+#[derive(Serialize, JsonSchema)]
+pub struct Former {
+    pub version: Version,
+    pub value: Doc,
+    /// When it was replaced, deleted or forgotten, in milliseconds since 1970.
+    pub ended_ms: u64,
 }
 
 /// What a bound function gets.

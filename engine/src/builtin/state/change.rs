@@ -19,6 +19,8 @@ pub(super) enum Change {
     Set(Doc),
     Delete,
     Update(Vec<Step>),
+    /// Only the version matters.
+    Check,
     /// Forget the value if it is the one that was due at this time.
     Expire {
         due_ms: u64,
@@ -69,7 +71,7 @@ impl Request {
             }
             Change::Delete if alive.is_some() => (Next::Delete, Vec::new()),
             Change::Expire { due_ms } => return Ok(expire(stored, *due_ms)),
-            Change::Delete => (Next::Nothing, Vec::new()),
+            Change::Delete | Change::Check => (Next::Nothing, Vec::new()),
         };
         check_size(&next, bytes_max)?;
         Ok(Decision { old, next, errors })

@@ -3,7 +3,10 @@
 use agentos_sdk::{Code, Error};
 use serde_json::json;
 
-use crate::storage::{self, Version};
+use crate::{
+    builtin::document::OpError,
+    storage::{self, Version},
+};
 
 /// Gives `error` the name that workers of iii know, unless it has one already.
 pub(super) fn named(error: Error, reason: &str) -> Error {
@@ -39,6 +42,14 @@ pub(super) fn conflict(expected: Version, actual: Version) -> Error {
     Error::caller(Code::Conflict, message)
         .reason("VERSION_CONFLICT")
         .details(json!({ "expected_version": expected, "version": actual }))
+}
+
+/// A step of an update that would be skipped, where nothing may be.
+pub(super) fn skipped(step: &OpError) -> Error {
+    let message = format!("ops[{}]: {}", step.op_index, step.message);
+    Error::caller(Code::InvalidInput, message)
+        .reason("STEP_SKIPPED")
+        .details(json!({ "step": step }))
 }
 
 pub(super) fn value_too_large(bytes: usize, bytes_max: usize) -> Error {

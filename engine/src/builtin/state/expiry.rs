@@ -6,6 +6,7 @@ use agentos_sdk::{Bus, Stop};
 
 use super::{
     change::{Change, Request},
+    history,
     row::{self, Address, TERMS},
     writes::Writes,
 };
@@ -21,6 +22,9 @@ pub(super) async fn run(writes: Arc<Writes>, bus: Bus, stop: Stop) {
     {
         if let Err(error) = sweep(&writes, Some(&bus)).await {
             tracing::error!(%error, "expired state could not be swept");
+        }
+        if let Err(error) = history::sweep(&writes.store, (writes.clock)()).await {
+            tracing::error!(%error, "old history of the state could not be forgotten");
         }
     }
 }

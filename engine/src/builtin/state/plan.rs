@@ -4,6 +4,8 @@ use agentos_sdk::Error;
 
 use super::{
     change::{Change, Decision, Next, Request},
+    error,
+    history::Keeping,
     row::{self, Address, Row, TERMS, VALUES},
 };
 use crate::{
@@ -23,6 +25,7 @@ pub(super) struct Done {
 /// A group of requests on their way to one batch.
 pub(super) struct Plan<'a> {
     address: &'a Address,
+    history: Option<Keeping>,
     /// The row as the next request finds it. Its version is known for the stored one only.
     row: Option<Row>,
     pub(super) batch: Batch,
@@ -38,7 +41,7 @@ struct Planned {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(address: &'a Address, stored: Option<Row>) -> Self {
+    pub(super) fn new(address: &'a Address, stored: Option<Row>, history: Option<Keeping>) -> Self {
         let mut batch = Batch::new();
         batch.expect(
             VALUES,
@@ -47,6 +50,7 @@ impl<'a> Plan<'a> {
         );
         Plan {
             address,
+            history,
             row: stored,
             batch,
             steps: Vec::new(),
@@ -60,8 +64,9 @@ impl<'a> Plan<'a> {
                 .delete(TERMS, row::term_key(due_ms, self.address));
         }
         let planned = decided.map(|decision| {
-            let version = self.row.as_ref().map_or(0, |row| row.version);
-            let place = self.write(&decision.next);
+            let alive = self.row.as_ref().filter(|row| row.is_alive(now_ms));
+            let version = alive.map_or(0, |row| row.version);
+            let place = self.write(&decision.next, now_ms);
             Planned {
                 decision,
                 place,
@@ -71,8 +76,18 @@ impl<'a> Plan<'a> {
         self.steps.push(planned);
     }
 
-    fn write(&mut self, next: &Next) -> Option<usize> {
+    /// Why a request cannot be done, or not all of it.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let refusal = |step: &Result<Planned, Error>| match step {
+            Ok(planned) => planned.decision.errors.first().map(error::skipped),
+            Err(error) => Some(error.clone()),
+        };
+        self.steps.iter().find_map(refusal)
+    }
+
+    fn write(&mut self, next: &Next, now_ms: u64) -> Option<usize> {
         let address = self.address;
+        self.remember(next, now_ms);
         match next {
             Next::Nothing => None,
             Next::Delete => {
@@ -96,6 +111,15 @@ impl<'a> Plan<'a> {
                         .put(VALUES, address.bytes().clone(), row::encode(doc, *due_ms)),
                 )
             }
+        }
+    }
+
+    /// Puts the row into the history, if that is kept and the row ends.
+    fn remember(&mut self, next: &Next, now_ms: u64) {
+        if let (Some(history), Some(row)) = (&mut self.history, &self.row)
+            && !matches!(next, Next::Nothing)
+        {
+            history.end(self.address, row, now_ms, &mut self.batch);
         }
     }
 

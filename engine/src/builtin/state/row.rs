@@ -170,6 +170,6 @@ fn unreadable() -> storage::Error {
     damaged("a value of the state has an unknown shape")
 }
 
-fn damaged(what: &str) -> storage::Error {
+pub(super) fn damaged(what: &str) -> storage::Error {
     storage::Error::Damaged { what: what.into() }
 }

@@ -11,8 +11,10 @@ use crate::storage::memory;
 mod concurrency;
 mod events;
 mod functions;
+mod history;
 mod model;
 mod terms;
+mod transaction;
 
 /// Where the tests' clock begins.
 const START_MS: u64 = 1_000_000;

@@ -16,6 +16,7 @@ use super::{
     config::Config,
     error,
     events::{Events, Happening},
+    history::Keeping,
     plan::{Done, Plan},
     row::{Address, Row, VALUES},
 };
@@ -29,7 +30,7 @@ use crate::{
 
 /// How often a group is decided anew because somebody else wrote the key: only another engine on
 /// a shared store can.
-const ATTEMPTS_MAX: u32 = 16;
+pub(super) const ATTEMPTS_MAX: u32 = 16;
 
 /// Decides and commits writes.
 pub(super) struct Writes {
@@ -40,13 +41,24 @@ pub(super) struct Writes {
     lanes: Lanes<Address, Job>,
 }
 
-/// A write that waits in its key's lane.
-pub(super) struct Job {
+/// What waits in a key's lane.
+pub(super) enum Job {
+    Write(Write),
+    /// A transaction takes the key: nobody writes it until the other end is dropped.
+    Hold(oneshot::Sender<Held>),
+}
+
+pub(super) struct Write {
     request: Request,
     /// Where events go, in the trace of the write.
     bus: Option<Bus>,
     answer: oneshot::Sender<Result<Done, Error>>,
+    /// The value that it ends must have a version already.
+    alone: bool,
 }
+
+/// The lane of a key that belongs to one transaction as long as this is kept.
+pub(super) type Held = oneshot::Sender<()>;
 
 impl Writes {
     pub(super) fn new(
@@ -76,14 +88,22 @@ impl Writes {
         bus: Option<Bus>,
     ) -> Result<Done, Error> {
         let (answer, outcome) = oneshot::channel();
-        let job = Job {
+        let alone = self.config.get().history(address.scope()).is_some();
+        let job = Job::Write(Write {
             request,
             bus,
             answer,
-        };
+            alone,
+        });
         lanes::enqueue(self, address, job)?;
-        let gone = || Error::engine(Code::Internal, "the write was given up");
         outcome.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Waits until those before have written `address`, and keeps everybody else from it.
+    pub(super) async fn hold(self: &Arc<Self>, address: Address) -> Result<Held, Error> {
+        let (answer, held) = oneshot::channel();
+        lanes::enqueue(self, address, Job::Hold(answer))?;
+        held.await.map_err(|_| gone())
     }
 }
 
@@ -96,11 +116,43 @@ impl Work for Writes {
     }
 
     /// One that names a version must see the outcome of those before it.
-    fn together(_: &Job, next: &Job) -> bool {
-        next.request.expected_version.is_none()
+    fn together(first: &Job, next: &Job) -> bool {
+        match (first, next) {
+            (Job::Write(_), Job::Write(next)) => {
+                !next.alone && next.request.expected_version.is_none()
+            }
+            _ => false,
+        }
     }
 
     async fn work(&self, address: &Address, jobs: Vec<Job>) {
+        let mut writes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match job {
+                Job::Write(write) => writes.push(write),
+                Job::Hold(answer) => yield_to(answer).await,
+            }
+        }
+        if !writes.is_empty() {
+            self.write(address, writes).await;
+        }
+    }
+}
+
+/// Returns when who has asked is done with the key.
+async fn yield_to(asked: oneshot::Sender<Held>) {
+    let (held, released) = oneshot::channel();
+    if asked.send(held).is_ok() {
+        let _ = released.await;
+    }
+}
+
+fn gone() -> Error {
+    Error::engine(Code::Internal, "the write was given up")
+}
+
+impl Writes {
+    async fn write(&self, address: &Address, jobs: Vec<Write>) {
         match self.commit(address, &jobs).await {
             Ok(outcomes) => {
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
@@ -115,22 +167,20 @@ impl Work for Writes {
             }
         }
     }
-}
 
-impl Writes {
     /// Decides `jobs` over the stored row and commits what came out.
     async fn commit(
         &self,
         address: &Address,
-        jobs: &[Job],
+        jobs: &[Write],
     ) -> Result<Vec<Result<Done, Error>>, storage::Error> {
         let mut attempts = 0;
         loop {
-            let record = self.store.get(VALUES, address.bytes()).await?;
-            let stored = record.as_ref().map(Row::decode).transpose()?;
+            let stored = self.stored(address).await?;
             let config = self.config.get();
             let (now_ms, bytes_max) = ((self.clock)(), config.value_bytes_max);
-            let mut plan = Plan::new(address, stored);
+            let history = self.history(address).await?;
+            let mut plan = Plan::new(address, stored, history);
             plan.batch.durability(config.durability(address.scope()));
             for job in jobs {
                 plan.add(&job.request, now_ms, bytes_max);
@@ -147,8 +197,25 @@ impl Writes {
         }
     }
 
+    pub(super) async fn stored(&self, address: &Address) -> Result<Option<Row>, storage::Error> {
+        let record = self.store.get(VALUES, address.bytes()).await?;
+        record.as_ref().map(Row::decode).transpose()
+    }
+
+    /// The history of `address`, where one is kept.
+    pub(super) async fn history(
+        &self,
+        address: &Address,
+    ) -> Result<Option<Keeping>, storage::Error> {
+        let rule = self.config.get().history(address.scope()).cloned();
+        match rule {
+            Some(rule) => Keeping::load(&self.store, address, rule).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Answers, then tells the triggers: events come after the answer, in order per key.
-    fn finish(&self, address: &Address, job: Job, outcome: Result<Done, Error>) {
+    fn finish(&self, address: &Address, job: Write, outcome: Result<Done, Error>) {
         let happening = outcome
             .as_ref()
             .ok()
@@ -161,7 +228,7 @@ impl Writes {
     }
 }
 
-fn happening(address: &Address, done: &Done) -> Option<Happening> {
+pub(super) fn happening(address: &Address, done: &Done) -> Option<Happening> {
     let event_type = match (&done.old, &done.new) {
         (None, None) => return None,
         (None, Some(_)) => EventType::Created,

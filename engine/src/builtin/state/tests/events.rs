@@ -261,3 +261,24 @@ async fn triggers_can_be_switched_off() {
     rig.set("k", json!(1)).await;
     silence(&mut heard).await;
 }
+
+#[tokio::test]
+async fn a_transaction_tells_of_every_key_that_changed() {
+    let rig = Rig::new().await;
+    rig.set("b", json!(1)).await;
+    let mut heard = listen(&rig).await;
+    bind(&rig, "t", json!({"scope": "s"}));
+    let operations = json!([
+        {"op": "set", "scope": "s", "key": "c", "value": 3},
+        {"op": "delete", "scope": "s", "key": "b"},
+        {"op": "set", "scope": "other", "key": "c", "value": 3},
+        {"op": "delete", "scope": "s", "key": "none"},
+    ]);
+    let input = json!({ "operations": operations });
+    rig.call(api::TRANSACTION, input).await.unwrap();
+    let created = event("state:created", "c", Value::Null, json!(3));
+    let deleted = event("state:deleted", "b", json!(1), Value::Null);
+    assert_eq!(next(&mut heard).await, created);
+    assert_eq!(next(&mut heard).await, deleted);
+    silence(&mut heard).await;
+}

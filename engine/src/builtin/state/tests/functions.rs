@@ -358,7 +358,7 @@ fn every_function_has_schemas() {
     let mut registrar = Registrar::new();
     State::open(memory::open(), Config::default()).register(&mut registrar);
     let functions = &registrar.collected().functions;
-    assert_eq!(functions.len(), 7);
+    assert_eq!(functions.len(), 9);
     for function in functions {
         assert!(
             function.description.is_some() && function.input_schema.is_some(),
