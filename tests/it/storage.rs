@@ -84,6 +84,25 @@ async fn relaxed_scopes_are_named_and_keep_what_a_crash_leaves() -> Result<()> {
 }
 
 #[tokio::test]
+async fn relaxed_queues_are_named_and_keep_what_a_crash_leaves() -> Result<()> {
+    let settings = "queue: { queue_configs: { fast: { durability: relaxed }, safe: {} } }\n";
+    let engine = Engine::start(settings, &["--no-workers"]).await?;
+    let status = ok(&engine, &["status"], "")?;
+    assert!(status.contains("relaxed queues   fast"), "{status}");
+    for queue in ["fast", "safe"] {
+        ok(&engine, &["queue", "pause", queue], "")?;
+        ok(&engine, &["queue", "enqueue", "a::b", "--queue", queue], "")?;
+    }
+    let engine = Engine::start_in(engine.kill()?, settings, &["--no-workers"]).await?;
+    let client = engine.worker("watcher").await?;
+    for queue in ["fast", "safe"] {
+        let stats: Value = (client.trigger("queue::stats", &json!({ "queue": queue }))).await?;
+        assert_eq!(stats["depth"], 1, "{stats}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn state_from_the_command_line() -> Result<()> {
     let engine = Engine::bare().await?;
     let set = ok(

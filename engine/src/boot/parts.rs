@@ -240,6 +240,10 @@ impl Parts {
         if !relaxed.is_empty() {
             about["relaxed_scopes"] = relaxed.into();
         }
+        let relaxed = self.in_force.modules.queue()?.relaxed();
+        if !relaxed.is_empty() {
+            about["relaxed_queues"] = relaxed.into();
+        }
         self.about.set(about);
         self.note.publish(
             self.engines_dir.as_deref(),

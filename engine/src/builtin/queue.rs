@@ -38,6 +38,7 @@ mod machine;
 mod name;
 mod once;
 mod pace;
+mod paging;
 mod peek;
 mod publish;
 mod purge;

@@ -21,7 +21,7 @@ pub(crate) async fn status(common: &Common, screen: &Screen) -> Result<(), Failu
     }
     for (name, value) in status.as_object().into_iter().flatten() {
         let text = match value {
-            Value::Array(list) if name == "relaxed_scopes" => {
+            Value::Array(list) if name.starts_with("relaxed_") => {
                 let names = list.iter().filter_map(Value::as_str);
                 names.collect::<Vec<_>>().join(", ")
             }

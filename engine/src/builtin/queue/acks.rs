@@ -13,7 +13,7 @@ use super::{
     record::{BODIES, HEADS, body_key},
     shared::Shared,
 };
-use crate::storage::Batch;
+use crate::storage::{Batch, Durability};
 
 /// Acknowledgements that wait.
 const WAITING_MAX: usize = 4096;
@@ -25,6 +25,7 @@ const TOGETHER_MAX: usize = 512;
 pub(super) struct Ack {
     pub(super) head: Bytes,
     pub(super) body: Number,
+    pub(super) durability: Durability,
 }
 
 pub(super) struct Acks {
@@ -73,6 +74,8 @@ impl Acks {
 
 fn batch(acks: &mut Vec<Ack>) -> Batch {
     let mut batch = Batch::new();
+    let asked = acks.iter().map(|ack| ack.durability);
+    batch.durability(asked.max().unwrap_or_default());
     for ack in acks.drain(..) {
         batch.delete(HEADS, ack.head);
         batch.delete(BODIES, body_key(ack.body));

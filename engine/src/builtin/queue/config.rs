@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::name::NAME_BYTES_MAX;
+use crate::storage::Durability;
 
 /// Settings of `queue`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -61,6 +62,8 @@ pub struct QueueConfig {
     pub poll_interval_ms: u64,
     /// How long one attempt may take.
     pub visibility_timeout_ms: u64,
+    /// What a receipt outlives.
+    pub durability: Durability,
 }
 
 impl Default for QueueConfig {
@@ -76,6 +79,7 @@ impl Default for QueueConfig {
             backoff_ms: 1000,
             poll_interval_ms: 100,
             visibility_timeout_ms: VISIBILITY_TIMEOUT_MS,
+            durability: Durability::Durable,
         }
     }
 }
@@ -105,6 +109,8 @@ pub struct TopicConfig {
     pub retention_ms: u64,
     /// How many it keeps; of more the oldest go.
     pub retention_messages: usize,
+    /// What the answer to a publication outlives.
+    pub durability: Durability,
 }
 
 impl Default for TopicConfig {
@@ -119,6 +125,7 @@ impl Default for TopicConfig {
             deduplication_window_ms: DEDUPLICATION_WINDOW_MS,
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_messages: 100_000,
+            durability: Durability::Durable,
         }
     }
 }
@@ -145,6 +152,15 @@ const DEDUPLICATION_WINDOW_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 const CONCURRENCY_MAX: usize = 10_000;
 
 impl Config {
+    /// The queues whose receipts a power cut may make untrue; `topics` are all topics.
+    pub fn relaxed(&self) -> Vec<String> {
+        let is_relaxed = |durability: Durability| durability == Durability::Relaxed;
+        let queues = self.queue_configs.iter();
+        let queues = queues.filter(|(_, queue)| is_relaxed(queue.durability));
+        let topics = is_relaxed(self.topics.durability).then(|| "topics".to_owned());
+        queues.map(|(name, _)| name.clone()).chain(topics).collect()
+    }
+
     /// Finds what cannot work, in words for the one who wrote it.
     ///
     /// # Errors

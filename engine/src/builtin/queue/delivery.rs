@@ -14,7 +14,6 @@ use super::{
     record::{BODIES, Body, DEAD, DeadLetter, HEADS, Head, body_key, damaged},
     rules::JITTER_PERMILLE_MAX,
 };
-use crate::storage::Batch;
 
 /// What came of an attempt.
 enum Outcome {
@@ -145,6 +144,7 @@ impl Line {
         let ack = Ack {
             head: self.key(lease.number),
             body: lease.head.body,
+            durability: self.durability(),
         };
         let taken = self.shared.acks.push(ack).await;
         if taken {
@@ -163,10 +163,15 @@ impl Line {
         match verdict {
             Some(Verdict::Retry(head)) => {
                 tracing::debug!(queue = %self.name(), attempts = head.attempts, %error, "an attempt failed");
-                // What was not the message's fault need not be remembered.
-                let written = failure == Failure::Uncounted || self.rewrite(number, head).await;
+                let aside = head.due_ms > 0 && self.with(|machine| machine.is_crowded());
+                // What was not the message's fault need not be remembered, but where it waits.
+                let is_as_before = failure == Failure::Uncounted && !aside;
+                let written = is_as_before || self.rewrite(number, head, aside).await;
                 if written {
-                    self.with(|machine| machine.retry(number, head));
+                    self.with(|machine| match aside {
+                        true => machine.set_aside(number, &head),
+                        false => machine.retry(number, head),
+                    });
                 }
                 written
             }
@@ -174,7 +179,7 @@ impl Line {
                 tracing::warn!(queue = %self.name(), attempts = head.attempts, %error, "a message is dead");
                 let death = self.shared.number();
                 let letter = DeadLetter::new(head, now_ms / 1000, text(error));
-                let mut batch = Batch::new();
+                let mut batch = self.batch();
                 batch.delete(HEADS, self.key(number));
                 batch.put(DEAD, self.key(death), letter.encode());
                 let written = self.shared.persist(batch).await;
@@ -188,8 +193,11 @@ impl Line {
         }
     }
 
-    async fn rewrite(&self, number: Number, head: Head) -> bool {
-        let mut batch = Batch::new();
+    async fn rewrite(&self, number: Number, head: Head, aside: bool) -> bool {
+        let mut batch = self.batch();
+        if aside {
+            self.write_due(number, &head, &mut batch);
+        }
         batch.put(HEADS, self.key(number), head.encode());
         self.shared.persist(batch).await
     }

@@ -150,7 +150,7 @@ pub(super) async fn store(
         let taken = once::store(&queues.shared, messages, id.as_u128(), &once).await?;
         return Ok(taken.map(Uuid::from_u128));
     }
-    let mut batch = Batch::new();
+    let mut batch = batch(&messages);
     for message in &messages {
         message.write(&mut batch);
     }
@@ -158,6 +158,14 @@ pub(super) async fn store(
     committed.map_err(error::from_storage)?;
     messages.into_iter().for_each(Storing::done);
     Ok(None)
+}
+
+/// An empty batch that outlives what the receipts of all `messages` must.
+pub(super) fn batch(messages: &[Storing]) -> Batch {
+    let mut batch = Batch::new();
+    let asked = messages.iter().map(|message| message.line().durability());
+    batch.durability(asked.max().unwrap_or_default());
+    batch
 }
 
 fn receipt(id: Uuid, taken: Option<Uuid>) -> Result<Payload, Error> {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::{
     config::QueueConfig,
-    machine::{Counts, Full, Lease, Machine},
+    machine::{Counts, Fetch, Full, Lease, Machine},
     name::{self, Name, Number},
     pace::{Pace, Paces},
     record::{BODIES, Body, HEADS, Head, body_key},
@@ -19,7 +19,10 @@ use super::{
     rules::{self, Order, Rules, TriggerRules},
     shared::Shared,
 };
-use crate::{builtin::firing::Target, storage::Batch};
+use crate::{
+    builtin::firing::Target,
+    storage::{self, Batch, Durability},
+};
 
 pub(super) struct Line {
     name: Name,
@@ -27,11 +30,15 @@ pub(super) struct Line {
     /// Tells it from other lines; a name may come back.
     number: Number,
     pub(super) shared: Arc<Shared>,
+    /// Held by who reads a page of messages from disk.
+    pub(super) pages: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     machine: Machine,
+    /// Somebody reads pages while the machine wants them.
+    loading: bool,
     /// Triggers of the function, for a topic's subscriber. They share the queue; the newest says
     /// how it is called.
     targets: Vec<Arc<Target>>,
@@ -57,8 +64,10 @@ impl Line {
             name,
             number: shared.number(),
             shared: Arc::clone(shared),
+            pages: tokio::sync::Mutex::default(),
             inner: Mutex::new(Inner {
                 machine,
+                loading: false,
                 targets: Vec::new(),
                 asked: TriggerRules::default(),
                 always: open,
@@ -84,6 +93,18 @@ impl Line {
 
     pub(super) fn counts(&self) -> Counts {
         self.inner.lock().machine.counts()
+    }
+
+    /// What is written about its messages outlives as much as their receipts.
+    pub(super) fn durability(&self) -> Durability {
+        self.inner.lock().machine.rules().durability
+    }
+
+    /// An empty batch about its messages.
+    pub(super) fn batch(&self) -> Batch {
+        let mut batch = Batch::new();
+        batch.durability(self.durability());
+        batch
     }
 
     pub(super) fn rules(&self) -> Rules {
@@ -121,6 +142,15 @@ impl Line {
         inner.review();
         drop(inner);
         self.pump();
+    }
+
+    /// Reads a head. One that an older build wrote says not when its message came: it came now.
+    pub(super) fn head(&self, bytes: &[u8]) -> Result<Head, storage::Error> {
+        let mut head = Head::decode(bytes)?;
+        if head.born_ms == 0 {
+            head.born_ms = self.shared.opened_ms;
+        }
+        Ok(head)
     }
 
     pub(super) fn key(&self, number: Number) -> Bytes {
@@ -216,6 +246,7 @@ impl Line {
             priority: terms.priority,
             losses: 0,
         };
+        let aside = due_ms > 0 && inner.machine.is_crowded();
         inner.machine.accept(number, head).map_err(|Full| {
             let max = self.shared.config.get().messages_per_queue_max;
             let message = format!(
@@ -229,6 +260,7 @@ impl Line {
             number,
             head,
             body,
+            aside,
             done: false,
         })
     }
@@ -259,14 +291,30 @@ impl Line {
         while let Some(lease) = inner.machine.lease(now_ms) {
             leases.push(lease);
         }
-        let next_due_ms = inner.machine.next_due_ms();
+        let next_due_ms = inner.machine.next_due_ms(now_ms);
+        let load = !inner.loading && inner.machine.wanted(now_ms).is_some();
+        inner.loading |= load;
         drop(inner);
+        if load {
+            tokio::spawn(Arc::clone(self).load());
+        }
         if let Some(due_ms) = next_due_ms {
             self.ring_at(due_ms);
         }
         for lease in leases {
             tokio::spawn(Arc::clone(self).deliver(lease));
         }
+    }
+
+    /// Begins the page that the machine wants; without one, nobody reads any more.
+    pub(super) fn begin_wanted(&self) -> Option<Fetch> {
+        let mut inner = self.inner.lock();
+        let fetch = inner.machine.wanted(self.shared.now_ms());
+        match fetch {
+            Some(fetch) => inner.machine.begin(fetch),
+            None => inner.loading = false,
+        }
+        fetch
     }
 
     /// Has the alarm ring at `due_ms`, unless it will ring before.
@@ -330,6 +378,8 @@ pub(super) struct Storing {
     number: Number,
     head: Head,
     body: Body,
+    /// It waits on disk until it is due.
+    aside: bool,
     done: bool,
 }
 
@@ -338,12 +388,18 @@ impl Storing {
     pub(super) fn write(&self, to: &mut Batch) {
         to.put(HEADS, self.line.key(self.number), self.head.encode());
         to.put(BODIES, body_key(self.head.body), self.body.encode());
+        if self.aside {
+            self.line.write_due(self.number, &self.head, to);
+        }
     }
 
     /// The message is on disk, and may be delivered.
     pub(super) fn done(mut self) {
         self.done = true;
-        self.line.with(|machine| machine.stored(self.number));
+        self.line.with(|machine| match self.aside {
+            true => machine.stored_aside(self.number),
+            false => machine.stored(self.number),
+        });
         self.line.count(|paces| &mut paces.enqueued);
         self.line.pump();
     }

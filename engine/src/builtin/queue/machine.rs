@@ -8,14 +8,21 @@
 //! equals the oldest. With [`Grouping::InOrder`] only the oldest message of a group can be leased, so
 //! one that waits for its next attempt holds up its group and no other; with [`Grouping::AtMost`]
 //! those of a group that has enough leases are parked until one of them ends.
+//!
+//! Only the next messages are in memory; the rest are on disk, and `paging` says when they come in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+mod backlog;
 mod dead;
+mod paging;
 #[cfg(test)]
 mod tests;
 
+pub(super) use backlog::{Fetch, Fetched};
 pub(super) use dead::Dead;
+
+use backlog::{Backlog, WINDOW};
 
 use super::{
     name::Number,
@@ -30,6 +37,10 @@ pub(super) const LOSSES_MAX: u8 = 10;
 /// The messages of one queue, without their bodies.
 pub(super) struct Machine {
     rules: Rules,
+    /// Those that are not in `live`.
+    backlog: Backlog,
+    /// How many wait in memory, ready and delayed ones each.
+    window: usize,
     messages_max: usize,
     /// Whether anything may be leased now.
     open: bool,
@@ -122,6 +133,8 @@ impl Machine {
     pub(super) fn new(rules: Rules, messages_max: usize, open: bool) -> Self {
         Machine {
             rules,
+            backlog: Backlog::default(),
+            window: WINDOW,
             messages_max,
             open,
             live: BTreeMap::new(),
@@ -155,20 +168,21 @@ impl Machine {
 
     pub(super) fn counts(&self) -> Counts {
         Counts {
-            depth: self.live.len(),
+            depth: self.live.len() + self.backlog.len(),
             leased: self.leased,
-            delayed: self.delayed.len(),
+            delayed: self.delayed.len() + self.backlog.delayed(),
             dead: self.dead.len(),
         }
     }
 
     /// When the oldest message came.
     pub(super) fn oldest_ms(&self) -> Option<u64> {
-        let mut messages = self.live.values();
-        messages.next().map(|message| message.head.born_ms)
+        let in_memory = self.live.values().next();
+        let in_memory = in_memory.map(|message| message.head.born_ms);
+        in_memory.into_iter().chain(self.backlog.oldest_ms()).min()
     }
 
-    /// Messages by age, from the `offset`th on.
+    /// Messages in memory by age, from the `offset`th on.
     pub(super) fn page(&self, offset: usize, limit: usize) -> impl Iterator<Item = (Head, Stage)> {
         let messages = self.live.values().skip(offset).take(limit);
         messages.map(|message| (message.head, message.stage))
@@ -176,14 +190,14 @@ impl Machine {
 
     /// Nothing is in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.dead.len() == 0
+        self.live.is_empty() && self.is_whole() && self.dead.len() == 0
     }
 
     // ── Coming ──────────────────────────────────────────────────────────────────────────────
 
     /// Gives a new message its place. It is not leased before [`Machine::stored`].
     pub(super) fn accept(&mut self, number: Number, head: Head) -> Result<(), Full> {
-        if self.live.len() + self.dead.len() >= self.messages_max {
+        if self.live.len() + self.backlog.len() + self.dead.len() >= self.messages_max {
             return Err(Full);
         }
         self.insert(number, head, Stage::Storing, false);
@@ -192,9 +206,14 @@ impl Machine {
 
     /// The message is on disk.
     pub(super) fn stored(&mut self, number: Number) {
-        if let Some(message) = self.live.get_mut(&number)
-            && message.stage == Stage::Storing
-        {
+        let message = self.live.get(&number);
+        let Some(message) = message.filter(|message| message.stage == Stage::Storing) else {
+            return;
+        };
+        let head = message.head;
+        if !self.admits(number, &head) {
+            self.remove(number);
+        } else if let Some(message) = self.live.get_mut(&number) {
             message.stage = Stage::Waiting;
             self.place(number);
         }
@@ -209,7 +228,9 @@ impl Machine {
 
     /// Takes in a message that is on disk already.
     pub(super) fn restore(&mut self, number: Number, head: Head, inherited: bool) {
-        self.insert(number, head, Stage::Waiting, inherited);
+        if self.admits(number, &head) {
+            self.insert(number, head, Stage::Waiting, inherited);
+        }
     }
 
     // ── Attempts ────────────────────────────────────────────────────────────────────────────
@@ -220,6 +241,9 @@ impl Machine {
             return None;
         }
         self.wake(now_ms);
+        if self.lacks(now_ms) {
+            return None;
+        }
         let number = self.next_ready()?;
         let message = self.live.get_mut(&number)?;
         message.stage = Stage::Leased;
@@ -251,10 +275,14 @@ impl Machine {
         }
     }
 
-    /// When [`Machine::lease`] will have something, if nothing else happens before.
-    pub(super) fn next_due_ms(&self) -> Option<u64> {
+    /// When [`Machine::lease`] will have something, if nothing else happens before. What is due
+    /// already waits for a page, or for room.
+    pub(super) fn next_due_ms(&self, now_ms: u64) -> Option<u64> {
         let may = self.open && self.leased < self.rules.concurrency;
-        self.delayed.first().map(|(due, _)| *due).filter(|_| may)
+        let in_memory = self.delayed.first().map(|(due_ms, _)| *due_ms);
+        let on_disk = self.backlog.first_due_ms();
+        let due = in_memory.into_iter().chain(on_disk);
+        due.filter(|due_ms| may && *due_ms > now_ms).min()
     }
 
     /// The attempt succeeded; the message is gone.
@@ -306,6 +334,9 @@ impl Machine {
         };
         message.head = head;
         message.stage = Stage::Waiting;
+        if head.due_ms == 0 {
+            self.backlog.reenter(number, &head);
+        }
         self.place_next(number, head.group);
     }
 

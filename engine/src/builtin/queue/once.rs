@@ -10,7 +10,7 @@ use agentos_sdk::Error;
 use bytes::Bytes;
 
 use super::{
-    error,
+    enqueue, error,
     line::Storing,
     record::{KEY_TERMS, KEYS, Kept, damaged},
     shared::Shared,
@@ -48,7 +48,7 @@ pub(super) async fn store(
         let found = shared.store.get(KEYS, &once.key).await;
         let found = found.map_err(error::from_storage)?;
         let now_ms = shared.now_ms();
-        let mut batch = Batch::new();
+        let mut batch = enqueue::batch(&messages);
         if let Some(record) = &found {
             let kept = Kept::decode(&record.value).map_err(error::from_storage)?;
             if kept.until_ms > now_ms {

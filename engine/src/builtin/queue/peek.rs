@@ -34,7 +34,8 @@ impl Queue {
         let mut bytes = 0;
         for line in lines {
             let wanted = limit - messages.len();
-            let found: Vec<_> = line.with(|machine| machine.page(offset, wanted).collect());
+            let found = line.page(offset, wanted).await;
+            let found = found.map_err(error::from_storage)?;
             offset = offset.saturating_sub(line.counts().depth);
             for (head, stage) in found {
                 if bytes >= PAGE_BYTES_MAX {

@@ -20,7 +20,7 @@ pub(super) async fn waiting(line: &Arc<Line>) -> Result<u64, Error> {
     let mut left = line.counts().depth;
     let mut purged = 0;
     while left > 0 {
-        let taken = line.with(|machine| machine.take_waiting(left.min(TOGETHER)));
+        let taken = line.take_waiting(left.min(TOGETHER)).await;
         if taken.is_empty() {
             break;
         }

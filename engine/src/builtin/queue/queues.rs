@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 
 use super::{
     line::Line,
-    name::{self, Name},
-    record::{DEAD, DeadLetter, HEADS, Head, PAUSED},
+    name::{self, Name, Number},
+    record::{DEAD, DUE, DeadLetter, HEADS, Head, PAUSED, due_key},
     retention,
     rules::Rules,
     shared::Shared,
 };
-use crate::storage::{self, Batch, Scan, Space};
+use crate::storage::{self, Batch, Durability, Scan, Space};
 
 pub(super) struct Queues {
     pub(super) shared: Arc<Shared>,
@@ -42,17 +42,29 @@ impl Queues {
         };
         queues.load_paused().await?;
         queues.make_configured();
-        queues
-            .read(HEADS, |line, number, value| {
-                let mut head = Head::decode(value)?;
-                if head.born_ms == 0 {
-                    head.born_ms = line.shared.opened_ms;
-                }
-                line.shared.skip(number);
-                line.with(|machine| machine.restore(number, head, true));
-                Ok(())
-            })
-            .await?;
+        // Of those that wait, only where they are; they come in when it is their turn.
+        let mut delayed = Vec::new();
+        let mut scan = Scan::all(HEADS);
+        loop {
+            let next = queues
+                .read_page(scan.clone(), |line, number, value| {
+                    let head = line.head(value)?;
+                    line.shared.skip(number);
+                    match head.due_ms {
+                        0 => line.with(|machine| machine.inherit(number, &head)),
+                        _ => delayed.push((Arc::clone(line), number, head)),
+                    }
+                    Ok(())
+                })
+                .await?;
+            for (line, number, head) in delayed.drain(..) {
+                inherit_delayed(&line, number, head).await?;
+            }
+            match next {
+                Some(next) => scan = next,
+                None => break,
+            }
+        }
         queues
             .read(DEAD, |line, death, value| {
                 let head = DeadLetter::decode(value)?.head;
@@ -61,6 +73,7 @@ impl Queues {
                 Ok(())
             })
             .await?;
+        queues.shared.close_heritage();
         Ok(queues)
     }
 
@@ -90,23 +103,31 @@ impl Queues {
         take: impl Fn(&Arc<Line>, u64, &[u8]) -> Result<(), storage::Error>,
     ) -> Result<(), storage::Error> {
         let mut scan = Scan::all(space);
-        let mut line: Option<Arc<Line>> = None;
-        loop {
-            let page = self.shared.store.scan(scan.clone()).await?;
-            for entry in &page.entries {
-                let (prefix, number) = name::parse_key(&entry.key)?;
-                let current = match line.take() {
-                    Some(line) if &line.prefix()[..] == prefix => line,
-                    _ => self.found(prefix)?,
-                };
-                take(&current, number, &entry.record.value)?;
-                line = Some(current);
-            }
-            match page.entries.last() {
-                Some(last) if page.more => scan = scan.after(&last.key),
-                _ => return Ok(()),
-            }
+        while let Some(next) = self.read_page(scan, &take).await? {
+            scan = next;
         }
+        Ok(())
+    }
+
+    /// Hands the records of one page to `take`, with the queue of each. Returns the next page.
+    async fn read_page(
+        &self,
+        scan: Scan,
+        mut take: impl FnMut(&Arc<Line>, u64, &[u8]) -> Result<(), storage::Error>,
+    ) -> Result<Option<Scan>, storage::Error> {
+        let mut line: Option<Arc<Line>> = None;
+        let page = self.shared.store.scan(scan.clone()).await?;
+        for entry in &page.entries {
+            let (prefix, number) = name::parse_key(&entry.key)?;
+            let current = match line.take() {
+                Some(line) if &line.prefix()[..] == prefix => line,
+                _ => self.found(prefix)?,
+            };
+            take(&current, number, &entry.record.value)?;
+            line = Some(current);
+        }
+        let last = page.entries.last().filter(|_| page.more);
+        Ok(last.map(|last| scan.after(&last.key)))
     }
 
     /// The queue whose records were found on disk. A function queue that the settings do not name
@@ -285,6 +306,30 @@ impl Queues {
     pub(super) fn all(&self) -> Vec<Arc<Line>> {
         self.lines.iter().map(|line| Arc::clone(&line)).collect()
     }
+}
+
+/// Takes in a message with a due time. One that waited in memory is not found on disk by it: it waits
+/// there again, or where there are too many, on disk from now on.
+async fn inherit_delayed(
+    line: &Arc<Line>,
+    number: Number,
+    head: Head,
+) -> Result<(), storage::Error> {
+    let store = &line.shared.store;
+    let key = due_key(line.prefix(), head.due_ms, number);
+    let mut is_found = store.get(DUE, &key).await?.is_some();
+    if !is_found && line.with(|machine| machine.is_crowded()) {
+        let mut batch = Batch::new();
+        line.write_due(number, &head, &mut batch);
+        batch.durability(Durability::Relaxed);
+        // A store that cannot write now must be readable all the same.
+        is_found = store.commit(batch).await.is_ok();
+    }
+    line.with(|machine| match is_found {
+        true => machine.inherit(number, &head),
+        false => machine.restore(number, head, true),
+    });
+    Ok(())
 }
 
 fn is_paused(paused: &HashSet<Bytes>, line: &Line) -> bool {

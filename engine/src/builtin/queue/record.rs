@@ -19,6 +19,9 @@ pub(super) const HEADS: Space = Space::new("queue-heads");
 /// Heads of dead letters, numbered in the order in which they died.
 pub(super) const DEAD: Space = Space::new("queue-dead");
 
+/// Messages that wait on disk for a moment, by that moment.
+pub(super) const DUE: Space = Space::new("queue-due");
+
 /// Bodies, by the number the message was born with.
 pub(super) const BODIES: Space = Space::new("queue-bodies");
 
@@ -281,6 +284,24 @@ pub(super) fn body_key(number: Number) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
+/// The key under which message `number` of a queue is found by its due time.
+pub(super) fn due_key(prefix: &[u8], due_ms: u64, number: Number) -> Bytes {
+    [prefix, &due_ms.to_be_bytes(), &number.to_be_bytes()]
+        .concat()
+        .into()
+}
+
+/// Reads what [`due_key`] wrote.
+pub(super) fn parse_due_key(prefix: &[u8], key: &[u8]) -> Result<(u64, Number), storage::Error> {
+    let rest = key.strip_prefix(prefix).unwrap_or_default();
+    match (rest.first_chunk(), rest.last_chunk()) {
+        (Some(due_ms), Some(number)) if rest.len() == 16 => {
+            Ok((u64::from_be_bytes(*due_ms), Number::from_be_bytes(*number)))
+        }
+        _ => Err(damaged("the due time of a message has an unknown shape")),
+    }
+}
+
 pub(super) fn damaged(what: &str) -> storage::Error {
     storage::Error::Damaged { what: what.into() }
 }
@@ -314,6 +335,8 @@ mod tests {
             prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
             let letter = DeadLetter::new(head, failed_at, error);
             prop_assert_eq!(DeadLetter::decode(&letter.encode()), Ok(letter));
+            let key = due_key(b"fa\0", head.due_ms, head.body);
+            prop_assert_eq!(parse_due_key(b"fa\0", &key), Ok((head.due_ms, head.body)));
             let kept = Kept { id: head.id, until_ms: failed_at };
             prop_assert_eq!(Kept::decode(&kept.encode()), Ok(kept));
         }
@@ -334,6 +357,7 @@ mod tests {
 
         #[test]
         fn anything_else_is_damage_and_no_panic(bytes: Vec<u8>) {
+            let _ = parse_due_key(b"f", &bytes);
             let _ = (Kept::decode(&bytes), Head::decode(&bytes), DeadLetter::decode(&bytes), Body::decode(&bytes.into()));
         }
     }

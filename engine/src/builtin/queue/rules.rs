@@ -8,6 +8,7 @@ use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 
 use super::config::{QueueConfig, QueueType, TopicConfig, TopicMode};
+use crate::storage::Durability;
 
 /// The longest wait between two attempts, however often they double.
 const BACKOFF_MS_MAX: u64 = 24 * 60 * 60 * 1000;
@@ -38,6 +39,13 @@ pub(super) struct Rules {
     pub(super) deduplication_field: Option<Arc<str>>,
     /// How long a key is remembered.
     pub(super) deduplication_window_ms: u64,
+    #[serde(skip_serializing_if = "is_durable")]
+    pub(super) durability: Durability,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_durable(durability: &Durability) -> bool {
+    *durability == Durability::Durable
 }
 
 /// What messages of one group mean to each other.
@@ -110,6 +118,7 @@ impl Rules {
             group_concurrency: config.group_concurrency,
             deduplication_field: config.deduplication_field.as_deref().map(Into::into),
             deduplication_window_ms: config.deduplication_window_ms,
+            durability: config.durability,
         }
     }
 
@@ -129,6 +138,7 @@ impl Rules {
             group_concurrency: None,
             deduplication_field: None,
             deduplication_window_ms: config.deduplication_window_ms,
+            durability: config.durability,
         }
     }
 

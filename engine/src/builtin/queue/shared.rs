@@ -44,6 +44,8 @@ pub(super) struct Shared {
     /// When this life of the engine began.
     pub(super) opened_ms: u64,
     next: AtomicU64,
+    /// Lower numbers were given by an earlier life.
+    heirs_below: AtomicU64,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Shared {
             key_kept: Notify::new(),
             opened_ms,
             next: AtomicU64::new(1),
+            heirs_below: AtomicU64::new(0),
         })
     }
 
@@ -79,6 +82,17 @@ impl Shared {
     pub(super) fn skip(&self, taken: Number) {
         self.next
             .fetch_max(taken.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Everything that an earlier life has left is known.
+    pub(super) fn close_heritage(&self) {
+        let next = self.next.load(Ordering::Relaxed);
+        self.heirs_below.store(next, Ordering::Relaxed);
+    }
+
+    /// Messages with lower numbers are from an earlier life.
+    pub(super) fn heirs_below(&self) -> Number {
+        self.heirs_below.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_bus(&self, bus: Option<Bus>) {

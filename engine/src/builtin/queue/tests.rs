@@ -17,6 +17,7 @@ use crate::storage::{Scan, memory};
 mod control;
 mod dead;
 mod enqueue;
+mod paging;
 mod restart;
 mod topics;
 

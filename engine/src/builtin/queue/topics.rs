@@ -225,7 +225,7 @@ impl Topics {
 
 async fn move_all(from: &Arc<Line>, to: &Arc<Line>) {
     loop {
-        let moved = from.with(|machine| machine.take_waiting(MOVED_TOGETHER));
+        let moved = from.take_waiting(MOVED_TOGETHER).await;
         if moved.is_empty() {
             return;
         }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use proptest::prelude::*;
 
@@ -85,7 +85,7 @@ fn attempts_are_counted_and_waits_double() {
     for wait in [1000, 2000] {
         assert_eq!(leases(&mut machine, now), [1]);
         assert!(matches!(fail(&mut machine, 1, now), Verdict::Retry(_)));
-        assert_eq!(machine.next_due_ms(), Some(now + wait));
+        assert_eq!(machine.next_due_ms(now), Some(now + wait));
         assert_eq!(leases(&mut machine, now + wait - 1), [] as [Number; 0]);
         now += wait;
     }
@@ -202,24 +202,50 @@ fn dead_letters_are_lifted_once() {
 /// One thing that may happen to a queue.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Accept { group: u128, priority: u8 },
-    Store { which: usize },
-    Lose { which: usize },
+    Accept {
+        group: u128,
+        priority: u8,
+        delay_ms: u64,
+    },
+    Store {
+        which: usize,
+    },
+    Lose {
+        which: usize,
+    },
     Lease,
-    Ack { which: usize },
-    Fail { which: usize },
-    Release { which: usize },
-    LoseWorker { which: usize },
-    Purge { max: usize },
-    Regroup { most: Option<usize> },
-    Pass { ms: u64 },
-    Reopen { open: bool },
+    Ack {
+        which: usize,
+    },
+    Fail {
+        which: usize,
+    },
+    Release {
+        which: usize,
+    },
+    LoseWorker {
+        which: usize,
+    },
+    Purge {
+        max: usize,
+    },
+    Regroup {
+        most: Option<usize>,
+    },
+    Pass {
+        ms: u64,
+    },
+    Reopen {
+        open: bool,
+    },
+    BeginPage,
+    EndPage,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let which = 0_usize..8;
     prop_oneof![
-        4 => (0_u128..3, 0_u8..3).prop_map(|(group, priority)| Step::Accept { group, priority }),
+        4 => (0_u128..3, 0_u8..3, prop_oneof![Just(0), 1_u64..2000]).prop_map(|(group, priority, delay_ms)| Step::Accept { group, priority, delay_ms }),
         4 => which.clone().prop_map(|which| Step::Store { which }),
         1 => which.clone().prop_map(|which| Step::Lose { which }),
         6 => Just(Step::Lease),
@@ -231,6 +257,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => proptest::option::of(1_usize..3).prop_map(|most| Step::Regroup { most }),
         2 => (1_u64..4000).prop_map(|ms| Step::Pass { ms }),
         1 => any::<bool>().prop_map(|open| Step::Reopen { open }),
+        2 => Just(Step::BeginPage),
+        2 => Just(Step::EndPage),
     ]
 }
 
@@ -245,15 +273,75 @@ struct World {
     leased: Vec<Number>,
     /// Accepted, neither lost nor done, with failed attempts, the earliest next one, and lost workers.
     alive: BTreeMap<Number, (u32, u64, u8)>,
+    heads: HashMap<Number, Head>,
     acked: HashSet<Number>,
     dead: HashSet<Number>,
     open: bool,
+    disk: Disk,
+}
+
+/// More than a test has messages.
+const WINDOW_LARGE: usize = 1000;
+
+/// Some are on disk a while before the machine hears of it.
+fn is_visible_early(number: Number) -> bool {
+    number.is_multiple_of(2)
+}
+
+/// What the store would hold.
+#[derive(Default)]
+struct Disk {
+    heads: BTreeMap<Number, Head>,
+    due: BTreeSet<(u64, Number)>,
+    /// On their way to the disk, to be found by their due time.
+    aside: HashSet<Number>,
+    /// The page that was read and is on its way to the machine.
+    page: Option<Fetched>,
+}
+
+impl Disk {
+    /// As `paging` reads the store, in pages of two.
+    fn read(&mut self, fetch: Fetch, machine: &Machine) -> Fetched {
+        let mut fetched = Fetched::default();
+        match fetch {
+            Fetch::Ready {
+                priority,
+                from,
+                upto,
+            } => {
+                for (number, head) in self.heads.range(from..=upto) {
+                    if fetched.found.len() == 2 {
+                        fetched.next = Some(*number);
+                        break;
+                    }
+                    if head.priority == priority && head.due_ms == 0 {
+                        fetched.found.push((*number, *head));
+                    }
+                }
+            }
+            Fetch::Due { upto_ms } => {
+                for (due_ms, number) in self.due.clone() {
+                    if due_ms > upto_ms || fetched.found.len() == 2 {
+                        fetched.next = Some(due_ms);
+                        break;
+                    }
+                    if !machine.is_in_memory(number) {
+                        self.due.remove(&(due_ms, number));
+                        fetched.found.push((number, self.heads[&number]));
+                    }
+                }
+            }
+        }
+        fetched
+    }
 }
 
 impl World {
-    fn new(order: Order, concurrency: usize) -> Self {
+    fn new(order: Order, concurrency: usize, window: usize) -> Self {
+        let mut machine = machine(order, concurrency);
+        machine.window = window;
         World {
-            machine: machine(order, concurrency),
+            machine,
             now_ms: 1,
             next: 1,
             group_of: HashMap::new(),
@@ -261,9 +349,11 @@ impl World {
             storing: Vec::new(),
             leased: Vec::new(),
             alive: BTreeMap::new(),
+            heads: HashMap::new(),
             acked: HashSet::new(),
             dead: HashSet::new(),
             open: true,
+            disk: Disk::default(),
         }
     }
 
@@ -273,33 +363,52 @@ impl World {
 
     fn act(&mut self, step: Step) {
         match step {
-            Step::Accept { group, priority } => {
+            Step::Accept {
+                group,
+                priority,
+                delay_ms,
+            } => {
                 let number = self.next;
                 self.next += 1;
+                let due_ms = match delay_ms {
+                    0 => 0,
+                    delay_ms => self.now_ms + delay_ms,
+                };
                 let head = Head {
+                    due_ms,
                     priority,
                     ..head(group)
                 };
+                if due_ms > 0 && self.machine.is_crowded() {
+                    self.disk.aside.insert(number);
+                }
                 self.machine.accept(number, head).unwrap();
+                self.heads.insert(number, head);
+                if is_visible_early(number) {
+                    self.write(number);
+                }
                 self.group_of.insert(number, group);
                 self.priority_of.insert(number, priority);
-                self.alive.insert(number, (0, 0, 0));
+                self.alive.insert(number, (0, due_ms, 0));
                 self.storing.push(number);
             }
             Step::Store { which } => {
                 if let Some(number) = Self::pick(&mut self.storing, which) {
-                    self.machine.stored(number);
+                    self.store(number);
                 }
             }
-            Step::Lose { which } => {
-                if let Some(number) = Self::pick(&mut self.storing, which) {
+            Step::Lose { which } => match Self::pick(&mut self.storing, which) {
+                Some(number) if is_visible_early(number) => self.store(number),
+                Some(number) => {
                     self.machine.unstored(number);
                     self.alive.remove(&number);
                 }
-            }
+                None => {}
+            },
             Step::Lease => self.lease(),
             Step::Ack { which } => {
                 if let Some(number) = Self::pick(&mut self.leased, which) {
+                    // Deleted only when the last steps are: a page may bring it meanwhile.
                     self.machine.ack(number);
                     self.alive.remove(&number);
                     assert!(self.acked.insert(number), "{number} was acknowledged twice");
@@ -322,6 +431,7 @@ impl World {
             }
             Step::Purge { max } => {
                 for (number, _) in self.machine.take_waiting(max) {
+                    self.disk.heads.remove(&number);
                     assert!(!self.leased.contains(&number) && !self.storing.contains(&number));
                     self.alive.remove(&number).unwrap();
                 }
@@ -338,6 +448,8 @@ impl World {
                 self.open = open;
                 self.machine.set_open(open);
             }
+            Step::BeginPage => self.begin_page(),
+            Step::EndPage => self.end_page(),
         }
         let counts = self.machine.counts();
         assert_eq!(counts.depth, self.alive.len());
@@ -345,7 +457,60 @@ impl World {
         assert_eq!(counts.dead, self.dead.len());
     }
 
+    fn write(&mut self, number: Number) {
+        let head = self.heads[&number];
+        self.disk.heads.insert(number, head);
+        if self.disk.aside.contains(&number) {
+            self.disk.due.insert((head.due_ms, number));
+        }
+    }
+
+    fn store(&mut self, number: Number) {
+        if !is_visible_early(number) {
+            self.write(number);
+        }
+        match self.disk.aside.remove(&number) {
+            true => self.machine.stored_aside(number),
+            false => self.machine.stored(number),
+        }
+    }
+
+    /// What a failed attempt writes, and then says.
+    fn retry(&mut self, number: Number, head: Head) {
+        self.disk.heads.insert(number, head);
+        match head.due_ms > 0 && self.machine.is_crowded() {
+            true => {
+                self.disk.due.insert((head.due_ms, number));
+                self.machine.set_aside(number, &head);
+            }
+            false => self.machine.retry(number, head),
+        }
+    }
+
+    fn begin_page(&mut self) {
+        if let Some(fetch) = self.machine.wanted(self.now_ms) {
+            self.machine.begin(fetch);
+            self.disk.page = Some(self.disk.read(fetch, &self.machine));
+        }
+    }
+
+    fn end_page(&mut self) {
+        if let Some(page) = self.disk.page.take() {
+            self.machine.end(page, 0);
+        }
+    }
+
+    /// As `Line::load`, to the end.
+    fn load(&mut self) {
+        self.end_page();
+        while self.machine.wanted(self.now_ms).is_some() {
+            self.begin_page();
+            self.end_page();
+        }
+    }
+
     fn lease(&mut self) {
+        self.load();
         let ready = self.ready();
         let could = self.open && self.leased.len() < self.machine.rules().concurrency;
         let Some(lease) = self.machine.lease(self.now_ms) else {
@@ -357,7 +522,12 @@ impl World {
         let first = ready
             .iter()
             .min_by_key(|number| (u8::MAX - self.priority_of[number], **number));
-        assert_eq!(Some(&number), first, "of {ready:?}");
+        // Of more that are due than there is room for, the first to be due go first.
+        let was_delayed = |number: &Number| self.alive[number].1 > 0;
+        let is_small = self.machine.window < WINDOW_LARGE;
+        let is_first = first == Some(&number) || (is_small && first.is_some_and(was_delayed));
+        assert!(is_first, "{number} of {ready:?}");
+        assert!(ready.contains(&number), "{number} of {ready:?}");
         let (attempts, _, losses) = self.alive[&number];
         assert_eq!((lease.head.attempts, lease.head.losses), (attempts, losses));
         self.leased.push(number);
@@ -399,7 +569,7 @@ impl World {
                     (head.attempts, head.losses, head.due_ms),
                     (attempts, losses + 1, 0)
                 );
-                self.machine.retry(number, head);
+                self.retry(number, head);
                 self.alive.insert(number, (attempts, 0, losses + 1));
             }
             _ => self.fail(number),
@@ -409,13 +579,19 @@ impl World {
     fn fail(&mut self, number: Number) {
         let (attempts, _, losses) = self.alive[&number];
         let attempts = attempts + 1;
-        match fail(&mut self.machine, number, self.now_ms) {
+        let verdict = self
+            .machine
+            .verdict(number, self.now_ms, Failure::Counted, 0)
+            .unwrap();
+        match verdict {
             Verdict::Retry(head) => {
+                self.retry(number, head);
                 assert_eq!(head.attempts, attempts);
                 assert!(attempts < self.machine.rules().max_retries);
                 self.alive.insert(number, (attempts, head.due_ms, losses));
             }
             Verdict::Bury(head) => {
+                self.machine.bury(number, number + 1000, head);
                 assert_eq!((head.attempts, attempts), (3, 3));
                 self.alive.remove(&number);
                 assert!(self.dead.insert(number), "{number} died twice");
@@ -439,7 +615,7 @@ impl World {
                 Some(0) => self.act(Step::Fail { which: 0 }),
                 Some(_) => self.act(Step::Ack { which: 0 }),
                 None => {
-                    let due = self.machine.next_due_ms();
+                    let due = self.machine.next_due_ms(self.now_ms);
                     let due = due.expect("what is alive and not leased has a time");
                     assert!(due > self.now_ms, "what is due was not leased");
                     self.now_ms = due;
@@ -451,7 +627,7 @@ impl World {
         assert_eq!(self.machine.counts().dead, self.dead.len());
         assert!(ended <= self.group_of.len());
         assert!(self.machine.groups.is_empty() && self.machine.ready.is_empty());
-        assert!(self.machine.delayed.is_empty());
+        assert!(self.machine.delayed.is_empty() && self.machine.is_whole());
     }
 }
 
@@ -464,10 +640,11 @@ proptest! {
         fifo: bool,
         most in proptest::option::of(1_usize..3),
         concurrency in 1_usize..4,
+        window in prop_oneof![Just(1_usize), Just(4), Just(WINDOW_LARGE)],
         steps in proptest::collection::vec(step(), 0..200),
     ) {
         let order = if fifo { Order::Fifo } else { Order::Standard };
-        let mut world = World::new(order, concurrency);
+        let mut world = World::new(order, concurrency, window);
         world.act(Step::Regroup { most });
         for step in steps {
             world.act(step);
