@@ -25,11 +25,13 @@ pub(crate) struct Listed {
 const PROTECTED: [&str; 5] = ["agent", "api", "engine", "llm", "state"];
 
 /// Inputs of these are about one agent's memory: its own, whatever the model writes.
-const OWN_AGENT_ID: [&str; 4] = [
+const OWN_AGENT_ID: [&str; 6] = [
     "memory::store",
+    "memory::store_many",
     "memory::recall",
     "memory::list",
     "memory::forget",
+    "memory::consolidate",
 ];
 
 /// What a model may call in one answer.
