@@ -1,110 +1,44 @@
 //! The rim: what each function does with the shelves, the embedder and the clock.
 
 use std::{
-    future::Future,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use agentos_contract::memory::{
-    ForgetRequest, Forgotten, ListRequest, Listed, Method, RecallRequest, Recalled, StoreRequest,
-    Stored,
+    ForgetRequest, Forgotten, Hit, ListRequest, Listed, Method, RecallRequest, Recalled,
 };
 use agentos_sdk::{Bus, Code, Context, Error};
 use serde_json::json;
 
 use crate::{
     Memory,
-    index::Filter,
-    record::{self, Record},
+    aside::{aside, to_the_end},
+    decay::is_new_use,
+    index::{Filter, Index, Question},
+    record::Vector,
     shelf::Shelf,
 };
 
 const RECALL_LIMIT: usize = 10;
 const LIST_LIMIT: usize = 50;
 
+/// Of a drawer or a conversation: a name, not a text.
+pub(crate) const NAME_BYTES_MAX: usize = 1_024;
+const AGENT_BYTES_MAX: usize = 256;
+
 impl Memory {
-    pub(crate) async fn store(
-        self: Arc<Self>,
-        context: Context,
-        request: StoreRequest,
-    ) -> Result<Stored, Error> {
-        check_agent(&request.agent_id)?;
-        self.check_content(&request.content)?;
-        let bus = context.bus().detached();
-        let shelf = self.shelves.open(&bus, &request.agent_id).await?;
-        // Half a write would leave the state ahead of the index, so it outlives its caller.
-        let stored =
-            to_the_end(Arc::clone(&self).write(bus.clone(), Arc::clone(&shelf), request)).await?;
-        if stored.stored {
-            tokio::spawn(async move { self.embed_all(&bus, &shelf).await });
+    /// An agent's memories, as up to date as the state. What waits in them is embedded meanwhile.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        bus: &Bus,
+        agent: &str,
+    ) -> Result<Arc<Shelf>, Error> {
+        let opened = self.shelves.open(bus, agent).await?;
+        if opened.is_new {
+            self.embed_in_background(bus, &opened.shelf);
         }
-        Ok(stored)
-    }
-
-    fn check_content(&self, content: &str) -> Result<(), Error> {
-        let max = self.config.content_bytes_max;
-        if content.trim().is_empty() {
-            return Err(invalid("content", "there is nothing to remember"));
-        }
-        if content.len() > max {
-            return Err(invalid(
-                "content",
-                format!(
-                    "{} bytes, and at most {max} are kept: store it in parts",
-                    content.len()
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    async fn write(
-        self: Arc<Self>,
-        bus: Bus,
-        shelf: Arc<Shelf>,
-        request: StoreRequest,
-    ) -> Result<Stored, Error> {
-        let _turn = shelf.writing.lock().await;
-        let id = record::id(&request);
-        if shelf.index.read().get(&id).is_some() {
-            return Ok(Stored {
-                id,
-                deduplicated: true,
-                ..Stored::default()
-            });
-        }
-        // Two in one millisecond have an order too.
-        let created_at = now_ms().max(shelf.index.read().newest_age() + 1);
-        let record = Record::new(request, created_at);
-        shelf.save(&bus, &record).await?;
-        shelf.index.write().insert(record);
-        let evicted = self.make_room(&bus, &shelf).await;
-        Ok(Stored {
-            id,
-            stored: true,
-            evicted,
-            ..Stored::default()
-        })
-    }
-
-    /// Forgets the oldest memory when there are too many. What was stored stays stored even if
-    /// this fails; the next store tries again.
-    async fn make_room(&self, bus: &Bus, shelf: &Shelf) -> Option<String> {
-        let oldest = {
-            let index = shelf.index.read();
-            index
-                .oldest()
-                .filter(|_| index.len() > self.config.records_max)?
-                .to_string()
-        };
-        match shelf.delete(bus, vec![oldest.clone()]).await {
-            Ok(()) => Some(oldest),
-            Err(error) => {
-                tracing::warn!(%error, "the oldest memory could not be forgotten");
-                None
-            }
-        }
+        Ok(opened.shelf)
     }
 
     pub(crate) async fn recall(
@@ -115,11 +49,7 @@ impl Memory {
         check_agent(&request.agent_id)?;
         let limit = self.limit(request.limit, RECALL_LIMIT)?;
         let bus = context.bus();
-        let shelf = self.shelves.open(bus, &request.agent_id).await?;
-        let filter = Filter {
-            session_id: request.session_id,
-            scopes: request.scopes,
-        };
+        let shelf = self.open(bus, &request.agent_id).await?;
         let embedded = self.embed_query(bus, &shelf, &request.query).await;
         let (vector, notice) = match embedded {
             Ok(mut embedded) => (embedded.vectors.remove(0), None),
@@ -133,19 +63,62 @@ impl Memory {
         } else {
             Method::Keyword
         };
-        let index = shelf.index.read();
-        let memories = index.search(
-            &request.query,
-            vector.as_ref(),
-            &filter,
-            limit,
-            self.config.similarity_min,
-        );
+        let memories = self.search(&shelf, request, vector, limit).await?;
+        self.note_uses(bus, &shelf, &memories);
         Ok(Recalled {
             memories,
             method,
             notice,
         })
+    }
+
+    async fn search(
+        self: &Arc<Self>,
+        shelf: &Arc<Shelf>,
+        request: RecallRequest,
+        vector: Option<Vector>,
+        limit: usize,
+    ) -> Result<Vec<Hit>, Error> {
+        let (memory, shelf) = (Arc::clone(self), Arc::clone(shelf));
+        let found = aside(move || {
+            let filter = Filter {
+                session_id: request.session_id,
+                scopes: request.scopes,
+            };
+            let question = Question {
+                query: &request.query,
+                vector: vector.as_ref(),
+                filter: &filter,
+                limit,
+                similarity_min: memory.config.similarity_min,
+                decay: memory.decay,
+                now_ms: now_ms(),
+            };
+            let found = shelf.index.blocking_read().search(&question);
+            found.or_else(|error| {
+                tracing::warn!(%error, "the index of words is damaged and made anew");
+                let mut index = shelf.index.blocking_write();
+                index.renew_words();
+                index.search(&question)
+            })
+        });
+        let damaged = |error| Error::worker(Code::Internal, format!("the index of words: {error}"));
+        found.await?.map_err(damaged)
+    }
+
+    /// What is recalled is fresh again. Written afterwards, and at most once a day for a memory.
+    fn note_uses(&self, bus: &Bus, shelf: &Arc<Shelf>, hits: &[Hit]) {
+        let now = now_ms();
+        if !hits.iter().any(|hit| is_new_use(&hit.memory, now)) {
+            return;
+        }
+        let ids: Vec<String> = hits.iter().map(|hit| hit.memory.id.clone()).collect();
+        let (bus, shelf) = (bus.detached(), Arc::clone(shelf));
+        tokio::spawn(async move {
+            let ids = ids.iter().map(String::as_str);
+            let worth = shelf.index.write().await.used(ids, now);
+            shelf.save_uses(&bus, worth).await;
+        });
     }
 
     pub(crate) async fn forget(
@@ -155,12 +128,15 @@ impl Memory {
     ) -> Result<Forgotten, Error> {
         check_agent(&request.agent_id)?;
         let bus = context.bus().detached();
-        let shelf = self.shelves.open(&bus, &request.agent_id).await?;
+        let shelf = self.open(&bus, &request.agent_id).await?;
         to_the_end(async move {
             let _turn = shelf.writing.lock().await;
-            let ids = chosen(&shelf, &request)?;
+            let ids = chosen(&*shelf.index.read().await, &request)?;
             let forgotten = ids.len();
-            shelf.delete(&bus, ids).await?;
+            let deleted = shelf.delete(&bus, ids).await;
+            // Counted in any case: a part of them may be gone.
+            shelf.written(&bus).await?;
+            deleted?;
             Ok(Forgotten { forgotten })
         })
         .await
@@ -173,12 +149,9 @@ impl Memory {
     ) -> Result<Listed, Error> {
         check_agent(&request.agent_id)?;
         let limit = self.limit(request.limit, LIST_LIMIT)?;
-        let shelf = self.shelves.open(context.bus(), &request.agent_id).await?;
-        let filter = Filter {
-            session_id: request.session_id,
-            scopes: request.scope.map(|scope| vec![scope]),
-        };
-        let index = shelf.index.read();
+        let shelf = self.open(context.bus(), &request.agent_id).await?;
+        let filter = Filter::of(request.session_id, request.scope);
+        let index = shelf.index.read().await;
         let after = request.cursor.as_deref();
         let start = after.map_or(0, |id| {
             index
@@ -218,8 +191,7 @@ impl Memory {
 }
 
 /// The ids that a request to forget means. Naming nothing never means everything.
-fn chosen(shelf: &Shelf, request: &ForgetRequest) -> Result<Vec<String>, Error> {
-    let index = shelf.index.read();
+fn chosen(index: &Index, request: &ForgetRequest) -> Result<Vec<String>, Error> {
     if let Some(id) = &request.id {
         let missing = || Error::worker(Code::NotFound, format!("the agent has no memory `{id}`"));
         return index.get(id).map(|_| vec![id.clone()]).ok_or_else(missing);
@@ -230,38 +202,29 @@ fn chosen(shelf: &Shelf, request: &ForgetRequest) -> Result<Vec<String>, Error> 
             "name what to forget: id, sessionId, scope, or all: true",
         ));
     }
-    let scopes = request.scope.clone().map(|scope| vec![scope]);
-    let filter = Filter {
-        session_id: request.session_id.clone(),
-        scopes,
-    };
+    let filter = Filter::of(request.session_id.clone(), request.scope.clone());
     Ok(index
         .newest(&filter)
         .map(|memory| memory.id.clone())
         .collect())
 }
 
-fn check_agent(agent_id: &str) -> Result<(), Error> {
-    if agent_id.is_empty() || agent_id.len() > 256 {
-        return Err(invalid("agentId", "must have 1 to 256 bytes"));
+pub(crate) fn check_agent(agent_id: &str) -> Result<(), Error> {
+    if agent_id.is_empty() || agent_id.len() > AGENT_BYTES_MAX {
+        return Err(invalid(
+            "agentId",
+            format!("must have 1 to {AGENT_BYTES_MAX} bytes"),
+        ));
     }
     Ok(())
 }
 
-fn invalid(field: &str, message: impl std::fmt::Display) -> Error {
+pub(crate) fn invalid(field: &str, message: impl std::fmt::Display) -> Error {
     Error::caller(Code::InvalidInput, format!("{field}: {message}"))
         .details(json!({ "field": field }))
 }
 
-/// Runs `work` even if whoever waits for it goes away.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let lost = |error| Error::worker(Code::Internal, format!("the write ended early: {error}"));
-    tokio::spawn(work).await.map_err(lost)?
-}
-
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

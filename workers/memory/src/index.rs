@@ -1,105 +1,142 @@
-//! One agent's memories, ready to be searched. Pure: no bus, no clock.
+//! One agent's memories, ready to be searched. Derived from the state and held in memory: it is made
+//! when an agent's memories are first asked for, and made anew rather than repaired. Knows no bus and
+//! no clock.
+
+mod filter;
+mod graph;
+mod reconcile;
+mod search;
+mod tokens;
+mod vectors;
+mod words;
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use agentos_contract::memory::{Hit, Memory, Source};
-use bm25::{Embedder, EmbedderBuilder, Scorer};
+use agentos_contract::memory::Memory;
 
+pub(crate) use self::{
+    filter::Filter, graph::Graph, reconcile::reconcile, search::Question, vectors::Wanted,
+};
+use self::{vectors::Vectors, words::Words};
 use crate::{
-    fuse::fuse,
+    decay,
     record::{Record, Vector},
 };
 
-/// Words in a typical memory; BM25 weighs longer ones down. Drift costs accuracy, not
-/// correctness.
-const WORDS_TYPICAL: f32 = 24.0;
+pub(crate) type Id = Arc<str>;
 
-/// How deep each ranking goes before fusion, in multiples of what was asked for.
-const DEPTH: usize = 5;
-
-type Id = Arc<str>;
-
-/// Which memories count.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Filter {
-    pub(crate) session_id: Option<String>,
-    /// `None` lets all pass, an empty list none.
-    pub(crate) scopes: Option<Vec<String>>,
-}
-
-impl Filter {
-    pub(crate) fn passes(&self, memory: &Memory) -> bool {
-        let scope = memory.scope.as_deref().unwrap_or_default();
-        let session = |wanted: &String| memory.session_id.as_ref() == Some(wanted);
-        self.session_id.as_ref().is_none_or(session)
-            && self
-                .scopes
-                .as_ref()
-                .is_none_or(|scopes| scopes.iter().any(|wanted| wanted == scope))
-    }
-}
+/// The number of a memory in the indexes of words and vectors. A memory that changes gets a new one.
+pub(crate) type Slot = u64;
 
 /// The memories of one agent.
 pub(crate) struct Index {
-    records: HashMap<Id, Record>,
+    shelved: HashMap<Id, Shelved>,
+    slots: HashMap<Slot, Id>,
+    next: Slot,
     /// By age, oldest first.
     ages: BTreeSet<(u64, Id)>,
-    words: Embedder<u32>,
-    keywords: Scorer<Id, u32>,
+    words: Words,
+    vectors: Vectors,
     /// Not embedded by the current model.
     pending: BTreeSet<Id>,
-    model: Option<String>,
+    model: Option<Arc<str>>,
 }
 
-impl Default for Index {
-    fn default() -> Self {
+struct Shelved {
+    record: Record,
+    slot: Slot,
+}
+
+impl Index {
+    /// An empty one, which compares up to `exact_max` vectors one by one.
+    pub(crate) fn new(exact_max: usize) -> Self {
         Index {
-            records: HashMap::new(),
+            shelved: HashMap::new(),
+            slots: HashMap::new(),
+            next: 0,
             ages: BTreeSet::new(),
-            words: EmbedderBuilder::with_avgdl(WORDS_TYPICAL).build(),
-            keywords: Scorer::new(),
+            words: Words::new(),
+            vectors: Vectors::new(exact_max),
             pending: BTreeSet::new(),
             model: None,
         }
     }
-}
 
-impl Index {
     pub(crate) fn len(&self) -> usize {
-        self.records.len()
+        self.shelved.len()
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Record> {
-        self.records.get(id)
+        self.shelved.get(id).map(|shelved| &shelved.record)
+    }
+
+    /// The vector by which a memory is found, if it has one of the current model.
+    pub(crate) fn vector(&self, id: &str) -> Option<&Arc<[f32]>> {
+        self.vectors.get(self.shelved.get(id)?.slot)
     }
 
     /// Adds or replaces.
     pub(crate) fn insert(&mut self, record: Record) {
         self.remove(&record.memory.id);
         let id: Id = record.memory.id.as_str().into();
-        self.keywords
-            .upsert(&id, self.words.embed(&record.memory.content));
+        let slot = self.next;
+        self.next += 1;
+        self.add_words(slot, &record.memory);
         self.ages
             .insert((record.memory.created_at, Arc::clone(&id)));
-        if !self.is_current(&record) {
-            self.pending.insert(Arc::clone(&id));
+        self.slots.insert(slot, Arc::clone(&id));
+        match &record.embedding {
+            // Nobody has said yet which model embeds: the first that is seen is as good as any.
+            Some(vector)
+                if self
+                    .model
+                    .as_ref()
+                    .is_none_or(|model| *model == vector.model) =>
+            {
+                self.model = Some(Arc::clone(&vector.model));
+                self.vectors.insert(slot, Arc::clone(&vector.values));
+            }
+            _ => drop(self.pending.insert(Arc::clone(&id))),
         }
-        self.records.insert(id, record);
+        self.shelved.insert(id, Shelved { record, slot });
+    }
+
+    fn add_words(&self, slot: Slot, memory: &Memory) {
+        let scope = memory.scope.as_deref().unwrap_or_default();
+        let session = memory.session_id.as_deref();
+        self.words.insert(slot, &memory.content, scope, session);
     }
 
     pub(crate) fn remove(&mut self, id: &str) {
-        if let Some((id, record)) = self.records.remove_entry(id) {
-            self.keywords.remove(&id);
+        if let Some((id, shelved)) = self.shelved.remove_entry(id) {
+            self.slots.remove(&shelved.slot);
+            self.words.remove(shelved.slot);
+            self.vectors.remove(shelved.slot);
             self.pending.remove(&id);
-            self.ages.remove(&(record.memory.created_at, id));
+            self.ages.remove(&(shelved.record.memory.created_at, id));
         }
     }
 
-    pub(crate) fn oldest(&self) -> Option<Id> {
-        self.ages.first().map(|(_, id)| Arc::clone(id))
+    /// Makes everything searchable now, rather than with the first search.
+    pub(crate) fn flush(&self) -> Result<(), tantivy::TantivyError> {
+        self.words.flush()
+    }
+
+    /// Makes the index of words anew, because it is damaged.
+    pub(crate) fn renew_words(&mut self) {
+        self.words = Words::new();
+        for shelved in self.shelved.values() {
+            self.add_words(shelved.slot, &shelved.record.memory);
+        }
+    }
+
+    /// The `count` oldest.
+    pub(crate) fn oldest(&self, count: usize) -> Vec<String> {
+        let ids = self.ages.iter().map(|(_, id)| id.to_string());
+        ids.take(count).collect()
     }
 
     /// When the newest was made; 0 when there is none.
@@ -108,49 +145,70 @@ impl Index {
     }
 
     /// Those that pass, newest first.
+    pub(crate) fn newest_records<'a>(
+        &'a self,
+        filter: &'a Filter,
+    ) -> impl Iterator<Item = &'a Record> {
+        let records = self.ages.iter().rev().filter_map(|(_, id)| self.get(id));
+        records.filter(|record| filter.passes(&record.memory))
+    }
+
+    /// Those that pass, newest first.
     pub(crate) fn newest<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = &'a Memory> {
-        let memories = self
-            .ages
-            .iter()
-            .rev()
-            .filter_map(|(_, id)| self.records.get(id));
-        memories
-            .map(|record| &record.memory)
-            .filter(|memory| filter.passes(memory))
+        self.newest_records(filter).map(|record| &record.memory)
+    }
+
+    /// Notes that somebody needed these memories; gives back those for which that is worth writing.
+    pub(crate) fn used<'a>(
+        &mut self,
+        ids: impl Iterator<Item = &'a str>,
+        now_ms: u64,
+    ) -> Vec<String> {
+        let mut worth = Vec::new();
+        for id in ids {
+            if let Some(shelved) = self.shelved.get_mut(id)
+                && decay::is_new_use(&shelved.record.memory, now_ms)
+            {
+                shelved.record.memory.used_at = Some(now_ms);
+                worth.push(id.to_owned());
+            }
+        }
+        worth
     }
 
     // ── Vectors ─────────────────────────────────────────────────────────────────────────────
 
-    fn is_current(&self, record: &Record) -> bool {
-        match (&record.embedding, &self.model) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(vector), Some(model)) => vector.model == *model,
+    /// Says which model embeds now; what another one embedded waits to be embedded again.
+    pub(crate) fn set_model(&mut self, model: &Arc<str>) {
+        if self.model.as_ref() == Some(model) {
+            return;
+        }
+        self.model = Some(Arc::clone(model));
+        self.vectors.clear();
+        self.pending.clear();
+        for (id, shelved) in &self.shelved {
+            match &shelved.record.embedding {
+                Some(vector) if vector.model == *model => {
+                    self.vectors
+                        .insert(shelved.slot, Arc::clone(&vector.values));
+                }
+                _ => drop(self.pending.insert(Arc::clone(id))),
+            }
         }
     }
 
-    /// Says which model embeds now; what another one embedded waits to be embedded again.
-    pub(crate) fn set_model(&mut self, model: &str) {
-        if self.model.as_deref() == Some(model) {
-            return;
-        }
-        self.model = Some(model.to_owned());
-        let stale: Vec<Id> = self
-            .records
-            .iter()
-            .filter(|(_, record)| !self.is_current(record))
-            .map(|(id, _)| Arc::clone(id))
-            .collect();
-        self.pending.extend(stale);
+    pub(crate) fn model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
+    /// How many memories wait to be embedded.
+    pub(crate) fn waiting(&self) -> usize {
+        self.pending.len()
     }
 
     /// Up to `count` memories that wait to be embedded.
     pub(crate) fn pending(&self, count: usize) -> Vec<(Id, String)> {
-        let content = |id: &Id| {
-            self.records
-                .get(id)
-                .map(|record| record.memory.content.clone())
-        };
+        let content = |id: &Id| self.get(id).map(|record| record.memory.content.clone());
         self.pending
             .iter()
             .filter_map(|id| Some((Arc::clone(id), content(id)?)))
@@ -162,99 +220,23 @@ impl Index {
     /// does not wait any longer.
     pub(crate) fn embedded(&mut self, id: &str, vector: Option<Vector>) -> Option<Record> {
         self.pending.remove(id);
-        let record = self.records.get_mut(id)?;
-        record.embedding = Some(vector?);
-        Some(record.clone())
+        let shelved = self.shelved.get_mut(id)?;
+        let vector = vector?;
+        if self.model.as_ref() == Some(&vector.model) {
+            self.vectors
+                .insert(shelved.slot, Arc::clone(&vector.values));
+        }
+        shelved.record.embedding = Some(vector);
+        Some(shelved.record.clone())
     }
 
-    // ── Search ──────────────────────────────────────────────────────────────────────────────
-
-    /// The best `limit` memories for `query`, which is also `vector` if it could be embedded.
-    pub(crate) fn search(
-        &self,
-        query: &str,
-        vector: Option<&Vector>,
-        filter: &Filter,
-        limit: usize,
-        similarity_min: f64,
-    ) -> Vec<Hit> {
-        let depth = limit.saturating_mul(DEPTH);
-        let by_words = self.by_words(query, filter, depth);
-        let by_meaning =
-            vector.map(|vector| self.by_meaning(vector, filter, depth, similarity_min));
-        let rankings: Vec<Vec<Id>> = std::iter::once(&by_words)
-            .chain(by_meaning.as_ref())
-            .map(|ranking| ranking.iter().map(|(id, _)| Arc::clone(id)).collect())
-            .collect();
-        let words: HashMap<Id, f64> = by_words.into_iter().collect();
-        let meaning: HashMap<Id, f64> = by_meaning.into_iter().flatten().collect();
-        fuse(&rankings)
-            .into_iter()
-            .take(limit)
-            .filter_map(|fused| {
-                let record = self.records.get(&fused.item)?;
-                let (keyword_score, near) = (words.get(&fused.item), meaning.get(&fused.item));
-                let similarity = near
-                    .copied()
-                    .or_else(|| record.embedding.as_ref()?.cosine(vector?));
-                let named = [
-                    keyword_score.map(|_| Source::Keyword),
-                    near.map(|_| Source::Vector),
-                ];
-                Some(Hit {
-                    memory: record.memory.clone(),
-                    score: fused.score,
-                    similarity,
-                    keyword_score: keyword_score.copied(),
-                    sources: named.into_iter().flatten().collect(),
-                })
-            })
-            .collect()
+    /// What a new graph of vectors is to be made of, if it is time for one.
+    pub(crate) fn graph_wanted(&self) -> Option<Wanted> {
+        self.vectors.wanted()
     }
 
-    fn by_words(&self, query: &str, filter: &Filter, depth: usize) -> Vec<(Id, f64)> {
-        let matches = self.keywords.matches(&self.words.embed(query));
-        self.ranked(
-            matches
-                .into_iter()
-                .map(|found| (found.id, found.score.into())),
-            filter,
-            depth,
-        )
-    }
-
-    fn by_meaning(
-        &self,
-        query: &Vector,
-        filter: &Filter,
-        depth: usize,
-        min: f64,
-    ) -> Vec<(Id, f64)> {
-        let near = self.records.iter().filter_map(|(id, record)| {
-            let cosine = record.embedding.as_ref()?.cosine(query)?;
-            (cosine >= min).then(|| (Arc::clone(id), cosine))
-        });
-        self.ranked(near, filter, depth)
-    }
-
-    /// Best first; of equals the newest, so that the order is the same each time.
-    fn ranked(
-        &self,
-        found: impl Iterator<Item = (Id, f64)>,
-        filter: &Filter,
-        depth: usize,
-    ) -> Vec<(Id, f64)> {
-        let mut rows: Vec<(Id, f64, u64)> = found
-            .filter_map(|(id, score)| {
-                let memory = &self.records.get(&id)?.memory;
-                filter
-                    .passes(memory)
-                    .then_some((id, score, memory.created_at))
-            })
-            .collect();
-        rows.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.2.cmp(&a.2)).then(a.0.cmp(&b.0)));
-        rows.truncate(depth);
-        rows.into_iter().map(|(id, score, _)| (id, score)).collect()
+    pub(crate) fn install_graph(&mut self, generation: u64, graph: Graph) {
+        self.vectors.install(generation, Arc::new(graph));
     }
 }
 

@@ -275,6 +275,173 @@ async fn forgetting_is_durable_and_naming_nothing_forgets_nothing() {
 }
 
 #[tokio::test]
+async fn many_are_stored_at_once_in_their_order() {
+    let state = State::new();
+    let config = Config {
+        records_max: 3,
+        store_many_max: 4,
+        ..Config::default()
+    };
+    let (_hub, seat) = start(&state, config).await;
+    let known = store(&seat.bus, "known").await;
+    let request = |contents: &[&str]| {
+        let memories: Vec<_> = contents
+            .iter()
+            .map(|content| json!({ "content": content }))
+            .collect();
+        json!({ "agentId": "ada", "memories": memories })
+    };
+    let stored: StoredMany = seat
+        .bus
+        .trigger(STORE_MANY, &request(&["one", "known", "two", "one"]))
+        .await
+        .unwrap();
+    let fates: Vec<_> = stored.memories.iter().map(|memory| memory.stored).collect();
+    assert_eq!(fates, [true, false, true, false]);
+    assert_eq!(stored.memories[1].id, known.id);
+    assert_eq!(stored.memories[3].id, stored.memories[0].id);
+    let stored: StoredMany = seat
+        .bus
+        .trigger(STORE_MANY, &request(&["three", "four"]))
+        .await
+        .unwrap();
+    assert_eq!(stored.evicted.len(), 2);
+    assert_eq!(stored.evicted[0], known.id);
+    let found: Listed = seat
+        .bus
+        .trigger(LIST, &json!({ "agentId": "ada" }))
+        .await
+        .unwrap();
+    let contents: Vec<_> = found
+        .memories
+        .into_iter()
+        .map(|memory| memory.content)
+        .collect();
+    assert_eq!(contents, ["four", "three", "two"]);
+    assert_eq!(state.scope("memory:ada").len(), 3);
+
+    for (wrong, field) in [
+        (request(&["1", "2", "3", "4", "5"]), "memories"),
+        (request(&["1", " "]), "memories[1].content"),
+    ] {
+        let error = seat
+            .bus
+            .trigger::<StoredMany>(STORE_MANY, &wrong)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code, error.details.unwrap()["field"].as_str()),
+            (Code::InvalidInput, Some(field))
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_instances_see_what_the_other_wrote() {
+    let state = State::new();
+    let (_hub, one) = start(&state, Config::default()).await;
+    let (_hub, two) = start(&state, Config::default()).await;
+    store(&one.bus, "green tea").await;
+    assert_eq!(contents(&recall(&two.bus, "tea").await), ["green tea"]);
+    let black = store(&two.bus, "black tea").await;
+    assert_eq!(recall(&one.bus, "tea").await.memories.len(), 2);
+    assert!(store(&one.bus, "black tea").await.deduplicated);
+    let forget = json!({ "agentId": "ada", "id": black.id });
+    let _: Forgotten = one.bus.trigger(FORGET, &forget).await.unwrap();
+    assert_eq!(contents(&recall(&two.bus, "tea").await), ["green tea"]);
+}
+
+#[tokio::test]
+async fn a_recall_makes_an_old_memory_fresh_for_good() {
+    let state = State::new();
+    let (_hub, seat) = start(&state, Config::default()).await;
+    let row = json!({ "id": "mem_1", "content": "green tea", "createdAt": 1_000 });
+    let set = json!({ "scope": "memory:ada", "key": "mem_1", "value": row });
+    let _: Value = seat.bus.trigger("state::set", &set).await.unwrap();
+    assert_eq!(
+        recall(&seat.bus, "tea").await.memories[0].memory.used_at,
+        None
+    );
+    until(|| state.scope("memory:ada")[0].1["usedAt"].as_u64() > Some(1_600_000_000_000)).await;
+    assert!(
+        recall(&seat.bus, "tea").await.memories[0]
+            .memory
+            .used_at
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn what_waits_is_embedded_when_the_embedder_comes() {
+    let state = State::new();
+    let (hub, seat) = start(&state, Config::default()).await;
+    store(&seat.bus, "the moon is far").await;
+    hub.join(Arc::new(Topics::default())).await;
+    let event =
+        |id: &str| json!({ "event": "functions_changed", "functions": [{ "function_id": id }] });
+    let catch_up =
+        async |id: &str| -> Waiting { seat.bus.trigger(CATCH_UP, &event(id)).await.unwrap() };
+    assert_eq!(catch_up("other::one").await.waiting, 0);
+    assert_eq!(catch_up(GENERATE).await.waiting, 1);
+    until(|| state.scope("memory:ada")[0].1["embedding"]["model"] == "topics").await;
+}
+
+#[tokio::test]
+async fn another_function_or_none_may_embed() {
+    let config = |function: &str| Config {
+        embed_function: function.to_owned(),
+        ..Config::default()
+    };
+    for (function, notice) in [
+        (
+            "",
+            "memories were searched by words only: `memory.embed_function` names none that embeds",
+        ),
+        (
+            "my::vectors",
+            "memories were searched by words only: no worker offers `my::vectors`",
+        ),
+    ] {
+        let (hub, seat) = start(&State::new(), config(function)).await;
+        hub.join(Arc::new(Topics::default())).await;
+        assert_eq!(
+            recall(&seat.bus, "tea").await.notice.as_deref(),
+            Some(notice)
+        );
+    }
+}
+
+#[tokio::test]
+async fn merging_says_what_it_could_not_compare() {
+    let (_hub, seat) = start(&State::new(), Config::default()).await;
+    for (content, source) in [("Green tea.", "a"), ("the green tea", "b")] {
+        let request = json!({ "agentId": "ada", "content": content, "metadata": { "source": source, source: 1 } });
+        let _: Stored = seat.bus.trigger(STORE, &request).await.unwrap();
+    }
+    let request = json!({ "agentId": "ada" });
+    let done: Consolidated = seat.bus.trigger(CONSOLIDATE, &request).await.unwrap();
+    assert_eq!((done.merged, done.groups.len()), (1, 1));
+    assert!(
+        done.notice
+            .unwrap()
+            .starts_with("2 memories have no vector")
+    );
+    let left = recall(&seat.bus, "tea").await.memories.remove(0).memory;
+    assert_eq!((left.content.as_str(), left.merged), ("the green tea", 1));
+    assert_eq!(
+        left.metadata.unwrap(),
+        json!({ "source": "b", "a": 1, "b": 1 })
+    );
+    let wrong = json!({ "agentId": "ada", "similarity": 0.1 });
+    let error = seat
+        .bus
+        .trigger::<Consolidated>(CONSOLIDATE, &wrong)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, Code::InvalidInput);
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_newest_first() {
     let (_hub, seat) = start(&State::new(), Config::default()).await;
     for number in 0..5 {
