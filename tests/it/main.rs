@@ -27,6 +27,7 @@ mod http_limits;
 mod iii;
 mod keys;
 mod large;
+mod memory;
 mod observe;
 mod pool;
 mod pubsub;
