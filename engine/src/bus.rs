@@ -24,8 +24,8 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use fleet::{Door, Questions};
-pub use pool::Drained;
 use pool::Pool;
+pub use pool::{Drained, Parting};
 
 use crate::{clock::Clock, session::as_routed};
 
@@ -69,6 +69,16 @@ pub(crate) trait Deliver: Send + Sync {
 
     /// Ends the session once what was taken is delivered.
     fn close(&self, why: &ErrorBody);
+
+    /// Ends the session of a worker that has nothing left, so that its SDK does what is wanted.
+    fn part(&self, parting: Parting) {
+        self.close(&parting.why());
+    }
+
+    /// Whether its SDK can be told not to connect again.
+    fn can_be_stopped(&self) -> bool {
+        false
+    }
 
     /// Whether it leads to a client of the JSON dialect.
     fn speaks_json(&self) -> bool {

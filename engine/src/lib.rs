@@ -13,4 +13,4 @@ pub mod storage;
 pub mod supervisor;
 pub mod watching;
 
-pub use bus::{Bus, Drained};
+pub use bus::{Bus, Drained, Parting};

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentos_protocol::{Call, Code, Delivery, ErrorBody, Frame, Payload, Trace};
+use agentos_protocol::{Call, Code, Delivery, ErrorBody, Frame, Payload, Trace, affinity};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
@@ -85,6 +85,7 @@ impl Bus {
             function,
             timeout: None,
             metadata: None,
+            affinity: None,
             namespace: None,
             retries: 0,
         }
@@ -98,6 +99,7 @@ pub struct CallBuilder<'a> {
     function: Arc<str>,
     timeout: Option<Duration>,
     metadata: Option<Arc<str>>,
+    affinity: Option<Arc<str>>,
     namespace: Option<Arc<str>>,
     retries: u32,
 }
@@ -113,6 +115,13 @@ impl CallBuilder<'_> {
     /// JSON text for the handler, beside the payload.
     pub fn metadata(mut self, metadata: impl Into<Arc<str>>) -> Self {
         self.metadata = Some(metadata.into());
+        self
+    }
+
+    /// Of several workers that offer the function, calls of one key go to one, for as long as it is
+    /// there and ready.
+    pub fn affinity(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.affinity = Some(key.into());
         self
     }
 
@@ -241,6 +250,8 @@ impl CallBuilder<'_> {
         call.delivery = delivery;
         call.timeout_ms = Some(u32::try_from(left.as_millis().max(1)).unwrap_or(u32::MAX));
         call.trace = self.bus.trace.clone();
+        let said = || Some(affinity(self.metadata.as_deref()?)?.into());
+        call.affinity = self.affinity.or_else(said);
         call.metadata = self.metadata;
         call.namespace = self.namespace;
         Ok((call, deadline))

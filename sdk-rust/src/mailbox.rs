@@ -14,7 +14,7 @@ use std::{
 
 use agentos_protocol::{
     Call, CallRef, Code, Delivery, ErrorBody, Frame, FunctionSpec, Payload, Rejected, Trace,
-    TriggerSpec, Unregister,
+    TriggerSpec, Unregister, affinity,
 };
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -97,6 +97,7 @@ impl Outgoing {
         call.timeout_ms = Some((timeout.as_millis() as u32).max(1));
         call.delivery = self.delivery;
         call.trace = self.trace;
+        call.affinity = self.metadata.as_deref().and_then(affinity).map(Arc::from);
         call.metadata = self.metadata;
         (call, timeout)
     }

@@ -3,6 +3,7 @@
 //! `AGENTOS_BIN` names the binary; without it the release build of this workspace is taken.
 //! Every test has an engine, a folder and ports of its own.
 
+mod affinity;
 mod agents;
 mod bridge;
 mod calls;
@@ -29,6 +30,7 @@ mod keys;
 mod large;
 mod memory;
 mod observe;
+mod parting;
 mod pool;
 mod pubsub;
 mod queue;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A worker `twin` that answers with `mark`, after a while.
-async fn twin(engine: &Engine, mark: &'static str, takes: Duration) -> Result<Client> {
+pub(crate) async fn twin(engine: &Engine, mark: &'static str, takes: Duration) -> Result<Client> {
     let options = Options::new("twin").url(format!("{}/?instance={mark}", engine.url));
     let worker = Client::connect(options.token(&engine.token)).await?;
     let answer = move |_, (): ()| async move {
@@ -35,7 +35,11 @@ async fn twin(engine: &Engine, mark: &'static str, takes: Duration) -> Result<Cl
 }
 
 /// Calls so often, so many at a time; who answered how often.
-async fn tally(caller: &Client, calls: usize, at_once: usize) -> Result<BTreeMap<String, usize>> {
+pub(crate) async fn tally(
+    caller: &Client,
+    calls: usize,
+    at_once: usize,
+) -> Result<BTreeMap<String, usize>> {
     let mut answers = stream::iter(0..calls)
         .map(|_| caller.trigger::<String>("twin::who", &()))
         .buffer_unordered(at_once);
@@ -47,14 +51,14 @@ async fn tally(caller: &Client, calls: usize, at_once: usize) -> Result<BTreeMap
 }
 
 /// How the engine lists the instance.
-async fn listed(caller: &Client, instance: &str) -> Result<Value> {
+pub(crate) async fn listed(caller: &Client, instance: &str) -> Result<Value> {
     let list: Value = caller.trigger("engine::workers::list", &()).await?;
     let mut workers = list["workers"].as_array().into_iter().flatten();
     let found = workers.find(|worker| worker["instance"] == instance);
     found.cloned().context("the instance is listed")
 }
 
-async fn share(caller: &Client, instance: &str, mut share: Value) -> Result<Value> {
+pub(crate) async fn share(caller: &Client, instance: &str, mut share: Value) -> Result<Value> {
     share["worker_id"] = listed(caller, instance).await?["id"].clone();
     Ok(caller.trigger("engine::workers::share", &share).await?)
 }

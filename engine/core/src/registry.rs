@@ -5,13 +5,14 @@ mod choice;
 mod functions;
 mod gate;
 mod namespace;
+mod ramp;
 mod sessions;
 mod traffic;
 mod triggers;
 mod twins;
 
 pub use functions::FunctionView;
-pub(crate) use functions::{Choice, Chosen, Functions, Offering};
+pub(crate) use functions::{Choice, Chosen, Functions, Offering, Wish};
 pub(crate) use gate::{Gate, Line, WAITING_MAX};
 pub use sessions::{Caller, SessionView};
 pub(crate) use sessions::{Session, Sessions, Standing};

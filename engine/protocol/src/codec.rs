@@ -16,6 +16,10 @@ pub use draft::{BODY_BYTES_MIN, Draft, Mark};
 /// The WebSocket sub-protocol that chooses the binary dialect.
 pub const SUBPROTOCOL: &str = "agentos.v2";
 
+/// The WebSocket close code with which the engine tells a worker of `agentos.v2` not to connect again.
+/// Of the private range: whoever does not know it connects again, as after any other.
+pub const CLOSE_STOP: u16 = 4001;
+
 /// Largest message either end takes, in bytes. As large as what existing SDKs of the JSON dialect
 /// send and take.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -300,6 +300,8 @@ pub struct Call {
     pub caller: Option<Arc<str>>,
     /// A side-car for the handler, beside the payload.
     pub metadata: Option<Arc<str>>,
+    /// Calls of one key go to one worker of those that offer the function, for as long as it is there.
+    pub affinity: Option<Arc<str>>,
 }
 
 impl Call {
@@ -314,6 +316,7 @@ impl Call {
             trace: Trace::default(),
             caller: None,
             metadata: None,
+            affinity: None,
         }
     }
 }

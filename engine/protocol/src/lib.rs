@@ -3,6 +3,7 @@
 //! No runtime and no I/O: a codec turns one WebSocket message into one [`Frame`] and back, and
 //! refuses to know who sent it. Payloads stay opaque bytes on the way through.
 
+mod affinity;
 pub mod codec;
 pub mod error;
 pub mod frame;
@@ -12,6 +13,7 @@ pub mod payload;
 pub mod trace;
 pub mod view;
 
+pub use affinity::affinity;
 pub use error::{Code, ErrorBody, Origin};
 pub use frame::{
     BindTrigger, Call, Delivery, Frame, FunctionSpec, Hello, HttpInvocation, Register, Rejected,

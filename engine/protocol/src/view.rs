@@ -81,6 +81,7 @@ pub struct CallView<'a> {
     pub baggage: Option<&'a str>,
     pub caller: Option<&'a str>,
     pub metadata: Option<&'a str>,
+    pub affinity: Option<&'a str>,
 }
 
 impl Call {
@@ -96,6 +97,7 @@ impl Call {
             baggage: self.trace.baggage.as_deref(),
             caller: self.caller.as_deref(),
             metadata: self.metadata.as_deref(),
+            affinity: self.affinity.as_deref(),
         }
     }
 }
@@ -115,6 +117,7 @@ impl CallView<'_> {
             },
             caller: self.caller.map(Arc::from),
             metadata: self.metadata.map(Arc::from),
+            affinity: self.affinity.map(Arc::from),
         }
     }
 }

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     builtin::{live::Live, observe::Telemetry},
-    bus::Drained,
+    bus::{Drained, Parting},
     clock::Clock,
     fleet::Fleet,
     storage::Storage,
@@ -49,10 +49,14 @@ pub trait Directory: Send + Sync {
     /// What the worker of this public id may do, if its listener limits it.
     fn rules_of(&self, worker: &str) -> Option<Arc<Rules>>;
     fn events(&self) -> broadcast::Receiver<Event>;
-    /// See [`crate::Bus::set_share`].
-    fn set_share(&self, session: SessionId, share: Share) -> bool;
+    /// See [`crate::Bus::set_share_over`].
+    fn set_share(&self, session: SessionId, share: Share, over: Duration) -> bool;
     /// See [`crate::Bus::drain`].
     fn drain(&self, session: SessionId, patience: Duration) -> BoxFuture<'_, Drained>;
+    /// See [`crate::Bus::can_be_stopped`].
+    fn can_be_stopped(&self, session: SessionId) -> bool;
+    /// See [`crate::Bus::part`].
+    fn part(&self, session: SessionId, parting: Parting);
     /// Binds a trigger for the worker of this public id; false when it is gone.
     fn add_trigger(&self, worker: &str, trigger: TriggerSpec) -> bool;
     /// Takes a trigger of the worker back; false when it has none of this id.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentos_core::{Effects, SessionView, Share};
-use agentos_protocol::SessionId;
+use agentos_protocol::{Code, ErrorBody, SessionId};
 use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,25 @@ pub enum Drained {
     Late(u32),
     /// The session was gone, or went meanwhile: what it ran has been answered `worker_lost`.
     Gone,
+}
+
+/// What a worker is to do when the engine ends its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parting {
+    /// Connect again: as new, it may offer functions again.
+    Reconnect,
+    /// Stay away.
+    Stop,
+}
+
+impl Parting {
+    pub(crate) fn why(self) -> ErrorBody {
+        let message = match self {
+            Parting::Reconnect => "the worker was taken out and may connect again",
+            Parting::Stop => "the worker was taken out and is not to connect again",
+        };
+        ErrorBody::engine(Code::Unavailable, message)
+    }
 }
 
 impl Pool {
@@ -70,6 +89,27 @@ impl Bus {
     /// Gives the session `share` of the calls from now on; false when it is gone.
     pub fn set_share(&self, session: SessionId, share: Share) -> bool {
         self.router.set_share(session, share)
+    }
+
+    /// Gives the session `share` of the calls, to which it grows over this time; false when it is gone.
+    pub fn set_share_over(&self, session: SessionId, share: Share, over: Duration) -> bool {
+        // First: it is not to have all of it meanwhile.
+        self.router.ramp(self.clock.now(), session, over) && self.set_share(session, share)
+    }
+
+    /// Whether the SDK behind the session can be told not to connect again. Workers of the engine's
+    /// process, and those of iii before 0.23, cannot.
+    pub fn can_be_stopped(&self, session: SessionId) -> bool {
+        self.way(session).is_some_and(|way| way.can_be_stopped())
+    }
+
+    /// Ends the session; what it still has in flight is lost. One that cannot be told to stay away
+    /// will connect again. Without effect when it is gone.
+    pub fn part(&self, session: SessionId, parting: Parting) {
+        if let Some(way) = self.way(session) {
+            way.part(parting);
+            self.close(session);
+        }
     }
 
     /// Gives the session nothing new: what it offers is withdrawn. Resolves when the calls and

@@ -18,8 +18,8 @@ use agentos_wire::{Ended, Hooks, Incoming, Outbox};
 use parking_lot::Mutex;
 
 use hold::Hold;
-pub(super) use words::rejection;
 use words::{Who, Words};
+pub(super) use words::{dismissal, rejection};
 
 use super::{Guest, JsonWay, access::Way};
 use crate::{

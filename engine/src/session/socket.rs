@@ -3,18 +3,18 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use agentos_core::{Routed, Settled};
 use agentos_protocol::{
     CallView, Code, ErrorBody, Frame, PayloadView,
-    codec::{Draft, Message, iii, v2},
+    codec::{CLOSE_STOP, Draft, Message, iii, v2},
 };
 use agentos_wire::{Close, Kind, Outbox, Share, Unwritten};
 
-use super::iii::rejection;
-use crate::bus::{Deliver, Undelivered};
+use super::iii::{dismissal, rejection};
+use crate::bus::{Deliver, Parting, Undelivered};
 
 /// The way out of a session of the binary dialect.
 pub(crate) struct V2Way(pub(crate) Arc<Outbox>);
@@ -53,6 +53,21 @@ impl Deliver for V2Way {
     fn close(&self, why: &ErrorBody) {
         close(&self.0, why);
     }
+
+    fn part(&self, parting: Parting) {
+        let why = parting.why();
+        match parting {
+            Parting::Reconnect => self.close(&why),
+            Parting::Stop => self.0.close(Close {
+                code: CLOSE_STOP,
+                reason: why.message.into(),
+            }),
+        }
+    }
+
+    fn can_be_stopped(&self) -> bool {
+        true
+    }
 }
 
 /// The way out of a session of the JSON dialect.
@@ -61,6 +76,8 @@ pub(crate) struct JsonWay {
     codec: iii::Codec,
     /// Messages above this size would end the worker's connection.
     bytes_max: AtomicUsize,
+    /// Its SDK ends for good when it is told that its place is taken.
+    knows_refusals: AtomicBool,
 }
 
 impl JsonWay {
@@ -69,11 +86,17 @@ impl JsonWay {
             outbox,
             codec,
             bytes_max: AtomicUsize::new(bytes_max),
+            knows_refusals: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    /// Its SDK understands `registrationrejected`.
+    pub(crate) fn knows_refusals(&self) {
+        self.knows_refusals.store(true, Ordering::Relaxed);
     }
 
     /// Takes no more, and closes when what waits has been sent.
@@ -144,6 +167,18 @@ impl Deliver for JsonWay {
         close(&self.outbox, why);
     }
 
+    fn part(&self, parting: Parting) {
+        if parting == Parting::Stop && self.can_be_stopped() {
+            // No close code stops these SDKs. Without room for the word it connects again.
+            let _ = self.deliver(Frame::Fault(dismissal()));
+        }
+        self.close(&parting.why());
+    }
+
+    fn can_be_stopped(&self) -> bool {
+        self.knows_refusals.load(Ordering::Relaxed)
+    }
+
     fn speaks_json(&self) -> bool {
         true
     }
@@ -157,6 +192,8 @@ pub(crate) fn as_routed<'a>(routed: &'a Routed, call: &CallView<'a>) -> CallView
         caller: routed.caller.as_deref(),
         timeout_ms: Some(routed.timeout_ms),
         trace_parent: routed.trace_parent.as_deref().or(call.trace_parent),
+        // It has done its work.
+        affinity: None,
         ..call.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use agentos_protocol::{
     CallRef, Code, ErrorBody, Frame,
     codec::{
-        Draft, MESSAGE_BYTES_MAX, SUBPROTOCOL,
+        CLOSE_STOP, Draft, MESSAGE_BYTES_MAX, SUBPROTOCOL,
         v2::{
             self, done,
             parts::{self, Assembly},
@@ -260,6 +260,13 @@ impl Hooks for Session<'_> {
             unsent,
             &format!("the connection to the engine was lost while the call was in flight: {why}"),
         );
+        if matches!(ended, Ended::ByPeer(Some(CLOSE_STOP))) {
+            tracing::info!(
+                url = self.url,
+                "the engine has taken the worker out for good"
+            );
+            stop.cancel();
+        }
         if let Some(error) = self.refused.take() {
             self.connection.say(State::Refused, &error.message);
         } else if !stop.is_cancelled() {

@@ -4,7 +4,7 @@
 //! said however busy anybody is; within it the less busy of two is taken. Power of two choices
 //! (Mitzenmacher 2001): nearly as even as asking everybody, at the price of two looks.
 
-use super::functions::Offering;
+use super::{Hasher, functions::Offering};
 use crate::Now;
 
 /// Draws one after the other: a Weyl sequence (the golden ratio's), whose every stretch is spread
@@ -13,8 +13,17 @@ pub(super) fn draw(turn: u64) -> u64 {
     turn.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+/// What decides among many.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// A number [drawn](draw).
+    Turn(u64),
+    /// The same for the same key, for as long as the same are there.
+    Key(&'a Hasher, &'a str),
+}
+
 /// Picks one of `offers`; `None` when there are none.
-pub(super) fn pick(now: Now, offers: &[Offering], draw: u64) -> Option<&Offering> {
+pub(super) fn pick<'a>(now: Now, offers: &'a [Offering], by: By<'_>) -> Option<&'a Offering> {
     let (first, others) = offers.split_first()?;
     if others.is_empty() {
         return Some(first);
@@ -29,6 +38,10 @@ pub(super) fn pick(now: Now, offers: &[Offering], draw: u64) -> Option<&Offering
     if total == 0 {
         return last_resort(offers);
     }
+    let draw = match by {
+        By::Turn(draw) => draw,
+        By::Key(hasher, key) => return keeper(now, offers, hasher, key),
+    };
     if is_even {
         return Some(less_busy(offers.len(), draw, |at| &offers[at]));
     }
@@ -70,6 +83,28 @@ fn less_busy<'a>(count: usize, draw: u64, at: impl Fn(usize) -> &'a Offering) ->
         std::cmp::Ordering::Equal if second.build() > first.build() => second,
         _ => first,
     }
+}
+
+/// Who keeps the calls of `key`: weighted rendezvous hashing (Thaler and Ravishankar 1998; the weights
+/// as in Resch 2015). Each has as many keys as its weight says, and when one goes or comes only the
+/// keys that it has had or gets move.
+fn keeper<'a>(
+    now: Now,
+    offers: &'a [Offering],
+    hasher: &Hasher,
+    key: &str,
+) -> Option<&'a Offering> {
+    let score = |offer: &Offering| {
+        let hash = hasher.hash_one((offer.session, key));
+        // Above 0 and below 1: the 53 bits that a float has, and a half.
+        let point = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        f64::from(offer.weight(now)) / -point.ln()
+    };
+    offers
+        .iter()
+        .map(|offer| (score(offer), offer))
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, offer)| offer)
 }
 
 /// Nobody has a share: rather one that rests, or has none, than a failed call; the ready ones first.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::{
     Gate, Hasher, Line, Standing,
-    choice::{draw, pick},
+    choice::{By, draw, pick},
     namespace::key,
 };
 use crate::{Now, policy::Trust};
@@ -76,6 +76,15 @@ pub(crate) struct Functions {
     rows: DashMap<Arc<str>, SmallVec<[Offering; 1]>, Hasher>,
     /// Turns with each choice, so that equals take turns.
     turn: AtomicU64,
+}
+
+/// What is wanted of whoever runs a call, beyond offering its function.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wish<'a> {
+    /// Calls of one key go to one and the same.
+    pub(crate) affinity: Option<&'a str>,
+    /// Who is not to be asked, because it is gone.
+    pub(crate) avoid: Option<SessionId>,
 }
 
 /// What became of looking for somebody.
@@ -182,26 +191,28 @@ impl Functions {
     /// Picks who runs a call, and counts the call as theirs.
     ///
     /// Counted before the row is let go: whoever withdraws an offer sees every call that it got.
-    ///
-    /// `avoid`: who is not to be asked, because it is gone.
     pub(crate) fn choose(
         &self,
         now: Now,
         namespace: Option<&str>,
         id: &str,
-        avoid: Option<SessionId>,
+        wish: Wish<'_>,
     ) -> Option<Choice> {
         let offers = self.rows.get(&*key(namespace, id))?;
         let turn = match offers.len() {
             1 => 0,
             _ => self.turn.fetch_add(1, Ordering::Relaxed),
         };
-        match avoid {
-            None => choose_of(now, &offers, turn),
+        let by = match wish.affinity {
+            None => By::Turn(draw(turn)),
+            Some(key) => By::Key(self.rows.hasher(), key),
+        };
+        match wish.avoid {
+            None => choose_of(now, &offers, by),
             Some(avoid) => {
                 let others = offers.iter().filter(|offer| offer.session != avoid);
                 let others: SmallVec<[Offering; 1]> = others.cloned().collect();
-                choose_of(now, &others, turn)
+                choose_of(now, &others, by)
             }
         }
     }
@@ -268,8 +279,8 @@ impl Functions {
     }
 }
 
-fn choose_of(now: Now, offers: &[Offering], turn: u64) -> Option<Choice> {
-    let mut offer = pick(now, offers, draw(turn))?;
+fn choose_of(now: Now, offers: &[Offering], by: By<'_>) -> Option<Choice> {
+    let mut offer = pick(now, offers, by)?;
     // One that only describes an endpoint is not the one who runs it.
     let http = offer.spec.http.is_some();
     if !http {

@@ -13,7 +13,7 @@ use std::{
 use agentos_protocol::{Hello, SessionId};
 use dashmap::{DashMap, mapref::one::RefMut};
 
-use super::{Hasher, Share, Traffic, gate::Left};
+use super::{Hasher, Share, Traffic, gate::Left, ramp::Ramp};
 use crate::{
     Now,
     policy::{Rules, Trust},
@@ -30,6 +30,7 @@ pub(crate) struct Standing {
     pub(crate) rules: Option<Arc<Rules>>,
     /// Its share of the calls, and those that it has.
     pub(crate) traffic: Traffic,
+    pub(crate) ramp: Ramp,
     /// Which build it is: of two, the one that came later has the larger number.
     pub(crate) build: AtomicU64,
     /// Calls that failed by its doing, one after the other.
@@ -61,6 +62,7 @@ impl Standing {
             timeout_default,
             rules,
             traffic: Traffic::new(share),
+            ramp: Ramp::default(),
             build: AtomicU64::new(0),
             failing: AtomicU32::new(0),
             back: AtomicU64::new(0),
@@ -78,9 +80,11 @@ impl Standing {
     pub(crate) fn weight(&self, now: Now) -> u16 {
         let look = self.traffic.look();
         if look.is_resting() && self.back.load(Ordering::Relaxed) <= now.0 {
-            return self.traffic.return_from_rest().weight();
+            return self
+                .ramp
+                .part(now, self.traffic.return_from_rest().weight());
         }
-        look.weight()
+        self.ramp.part(now, look.weight())
     }
 }
 

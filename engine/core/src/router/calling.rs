@@ -18,7 +18,7 @@ use crate::{
     Effect, Effects, Event, Now,
     calls::{Calls, InFlight, NUMBER_MAX, NotTaken},
     policy::Rules,
-    registry::{Caller, Choice, Chosen, Gate, Line, NOBODY, Standing},
+    registry::{Caller, Choice, Chosen, Gate, Line, NOBODY, Standing, Wish},
 };
 
 /// Where a call goes, and with what.
@@ -177,7 +177,11 @@ impl Router {
         asked: Option<&Arc<str>>,
         out: &mut Effects,
     ) -> Result<Option<Routed>, ErrorBody> {
-        let choose = || self.choose(now, call.namespace, call.function, &call.delivery, None);
+        let wish = Wish {
+            affinity: call.affinity,
+            avoid: None,
+        };
+        let choose = || self.choose(now, call.namespace, call.function, &call.delivery, wish);
         self.place_with(now, caller, call, asked, choose, out)
     }
 
@@ -354,12 +358,12 @@ impl Router {
         namespace: Option<&str>,
         function: &str,
         delivery: &Delivery,
-        avoid: Option<SessionId>,
+        wish: Wish<'_>,
     ) -> Result<Choice, ErrorBody> {
         let functions = &self.registry.functions;
         let stand_in = |id: &str| {
             // The call keeps the name of the function that it was made for.
-            let chosen = functions.choose(now, None, id, avoid);
+            let chosen = functions.choose(now, None, id, wish);
             chosen.map(|choice| match choice {
                 Choice::Of(chosen) => Choice::Of(Chosen {
                     id: function.into(),
@@ -376,7 +380,7 @@ impl Router {
             });
         }
         let namespace = namespace.filter(|name| *name != DEFAULT_NAMESPACE);
-        let mut choice = functions.choose(now, namespace, function, avoid);
+        let mut choice = functions.choose(now, namespace, function, wish);
         if let Some(Choice::Of(Chosen { http: true, .. })) = choice {
             choice = stand_in(stand_in::HTTP);
         }

@@ -47,6 +47,12 @@ impl Router {
         self.registry.sessions.look(session, set).is_some()
     }
 
+    /// The session's share grows from now on to what it is, over this time; false when it is gone.
+    pub fn ramp(&self, now: Now, session: SessionId, over: Duration) -> bool {
+        let begin = |row: &crate::registry::Session| row.standing.ramp.begin(now, over);
+        self.registry.sessions.look(session, begin).is_some()
+    }
+
     /// Gives the session nothing new: what it offers is withdrawn, what it runs goes on. Says
     /// [`Effect::Drained`] once that is over; false when the session is gone.
     pub fn drain(&self, now: Now, session: SessionId, out: &mut Effects) -> bool {

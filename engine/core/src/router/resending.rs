@@ -9,7 +9,7 @@ use super::{Router, ours};
 use crate::{
     Effect, Effects, Now,
     calls::InFlight,
-    registry::{Choice, Chosen, Line, NOBODY},
+    registry::{Choice, Chosen, Line, NOBODY, Wish},
 };
 
 /// How often a call is sent at most, all told.
@@ -56,7 +56,9 @@ impl Router {
     pub(super) fn advance(&self, now: Now, line: &Line, out: &mut Effects) {
         while !line.is_empty() {
             let functions = &self.registry.functions;
-            match functions.choose(now, line.namespace.as_deref(), &line.function, None) {
+            let namespace = line.namespace.as_deref();
+            // Whoever has room: those that wait have waited long enough.
+            match functions.choose(now, namespace, &line.function, Wish::default()) {
                 Some(Choice::Of(chosen)) => match line.pop() {
                     Some(id) => {
                         self.hand_over(now, id, NOBODY, chosen, out);
@@ -146,13 +148,11 @@ impl Router {
         avoid: SessionId,
     ) -> Result<Choice, ErrorBody> {
         let namespace = wanted.namespace.as_deref();
-        self.choose(
-            now,
-            namespace,
-            &wanted.function,
-            &wanted.delivery,
-            Some(avoid),
-        )
+        let wish = Wish {
+            affinity: wanted.affinity.as_deref(),
+            avoid: Some(avoid),
+        };
+        self.choose(now, namespace, &wanted.function, &wanted.delivery, wish)
     }
 
     /// Moves the call from `from` to whoever was chosen; false when it has ended meanwhile.
@@ -243,6 +243,7 @@ struct Wanted {
     namespace: Option<Arc<str>>,
     function: Arc<str>,
     delivery: Delivery,
+    affinity: Option<Arc<str>>,
 }
 
 impl Wanted {
@@ -251,6 +252,7 @@ impl Wanted {
             namespace: sent.namespace.clone(),
             function: Arc::clone(&call.function),
             delivery: call.delivery.clone(),
+            affinity: sent.affinity.clone(),
         }
     }
 }

@@ -185,6 +185,8 @@ impl Simulation {
             weight: [0, 100, 900, WEIGHT_MAX][self.random.below(4)],
             ready: self.random.below(5) > 0,
         };
+        let over = Duration::from_millis(self.random.below(3_000) as u64);
+        self.router.ramp(self.world.now, SessionId(id), over);
         self.router.set_share(SessionId(id), share);
         let function = FUNCTIONS[self.random.below(FUNCTIONS.len())];
         let name = format!("t{}", self.random.below(20));
@@ -231,6 +233,9 @@ impl Simulation {
         let mut call = Call::new(Some(CallRef::Number(number)), function, Payload::json("1"));
         let timeout_ms = 1 + self.random.below(5_000) as u32;
         call.timeout_ms = Some(timeout_ms);
+        if self.random.below(4) == 0 {
+            call.affinity = Some(format!("key-{}", self.random.below(5)).into());
+        }
         call.delivery = match self.random.below(4) {
             0 => Delivery::Void,
             1 => Delivery::Stream,

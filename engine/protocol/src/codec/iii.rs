@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::Draft;
 use crate::{
     BindTrigger, Call, CallRef, Code, Delivery, ErrorBody, Frame, FunctionSpec, Hello,
-    HttpInvocation, Origin, Payload, Register, TriggerSpec, TriggerTypeSpec, Unregister, namespace,
+    HttpInvocation, Origin, Payload, Register, TriggerSpec, TriggerTypeSpec, Unregister, affinity,
+    namespace,
 };
 
 pub use quick::Quick;
@@ -155,7 +156,9 @@ impl Codec {
         };
         frame.trace.parent = envelope.traceparent.as_deref().map(Arc::from);
         frame.trace.baggage = envelope.baggage.as_deref().map(Arc::from);
-        frame.metadata = envelope.metadata.map(|metadata| Arc::from(metadata.get()));
+        let metadata = envelope.metadata.map(RawValue::get);
+        frame.metadata = metadata.map(Arc::from);
+        frame.affinity = metadata.and_then(affinity).map(Arc::from);
         frame.namespace = envelope.namespace.as_deref().and_then(namespace);
         Ok(Decoded::Frame(Frame::Call(Box::new(frame))))
     }

@@ -62,6 +62,7 @@ mod tag {
     pub(super) const METADATA: u8 = 4;
     pub(super) const QUEUE: u8 = 5;
     pub(super) const NAMESPACE: u8 = 6;
+    pub(super) const AFFINITY: u8 = 7;
 }
 
 const FLAG_BINARY: u8 = 1;
@@ -325,6 +326,7 @@ pub fn write_call(call: &CallView<'_>, out: &mut Draft) -> Result<(), ErrorBody>
         (tag::METADATA, call.metadata),
         (tag::QUEUE, queue),
         (tag::NAMESPACE, call.namespace),
+        (tag::AFFINITY, call.affinity),
     ];
     let present = || {
         optional
@@ -384,6 +386,7 @@ fn read_call<'a>(parts: &Parts<'a>, owner: Option<&'a Bytes>) -> Result<CallView
         baggage: None,
         caller: None,
         metadata: None,
+        affinity: None,
     };
     let mut queue = None;
     while let Some((tag, after)) = rest.split_first() {
@@ -396,6 +399,7 @@ fn read_call<'a>(parts: &Parts<'a>, owner: Option<&'a Bytes>) -> Result<CallView
             tag::METADATA => call.metadata = Some(text),
             tag::QUEUE => queue = Some(Arc::from(text)),
             tag::NAMESPACE => call.namespace = Some(text),
+            tag::AFFINITY => call.affinity = Some(text),
             _ => {}
         }
     }

@@ -14,7 +14,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
 use super::Directory;
-use crate::{Bus, bus::Drained};
+use crate::{
+    Bus,
+    bus::{Drained, Parting},
+};
 
 impl Directory for Bus {
     fn functions(&self) -> Vec<FunctionView> {
@@ -49,12 +52,20 @@ impl Directory for Bus {
         self.events()
     }
 
-    fn set_share(&self, session: SessionId, share: Share) -> bool {
-        self.set_share(session, share)
+    fn set_share(&self, session: SessionId, share: Share, over: Duration) -> bool {
+        self.set_share_over(session, share, over)
     }
 
     fn drain(&self, session: SessionId, patience: Duration) -> BoxFuture<'_, Drained> {
         Box::pin(self.drain(session, patience))
+    }
+
+    fn can_be_stopped(&self, session: SessionId) -> bool {
+        self.can_be_stopped(session)
+    }
+
+    fn part(&self, session: SessionId, parting: Parting) {
+        self.part(session, parting);
     }
 
     fn add_trigger(&self, worker: &str, trigger: TriggerSpec) -> bool {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use crate::bus::Drained;
+use crate::bus::{Drained, Parting};
 
 /// Longest time a worker may be given to finish what it runs.
 const PATIENCE_MAX: Duration = Duration::from_hours(1);
@@ -23,6 +23,8 @@ struct Sharing {
     weight: Option<u16>,
     /// Whether it is to get calls at all while another can.
     ready: Option<bool>,
+    /// The share grows to this over so many milliseconds; at once unless said.
+    over_ms: Option<u64>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -31,6 +33,21 @@ struct Draining {
     worker_id: String,
     /// How long to wait for what it runs; 30 s unless said.
     timeout_ms: Option<u64>,
+    /// What becomes of its connection once it has finished: `stay` unless said, `reconnect`, or `stop`.
+    #[serde(default)]
+    then: Then,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Then {
+    /// It stays connected, and may call others.
+    #[default]
+    Stay,
+    /// It is closed, and connects again as new.
+    Reconnect,
+    /// It is closed, and stays away.
+    Stop,
 }
 
 pub(super) fn register(admin: &Arc<Admin>, to: &mut Registrar) {
@@ -76,12 +93,21 @@ impl Admin {
             let message = format!("`weight` is {}, at most {WEIGHT_MAX}", share.weight);
             return Err(Error::caller(Code::InvalidInput, message));
         }
-        self.directory.set_share(worker.session, share);
+        let over = Duration::from_millis(wanted.over_ms.unwrap_or(0));
+        self.directory.set_share(worker.session, share, over);
         Ok(json!({ "weight": share.weight, "ready": share.ready }))
     }
 
     async fn drain(&self, wanted: &Draining) -> Result<Value, Error> {
         let worker = self.session(&wanted.worker_id)?;
+        if wanted.then != Then::Stay && worker.peer.is_none() {
+            let message = "a worker of the engine's process has no connection to close";
+            return Err(Error::caller(Code::Unsupported, message));
+        }
+        if wanted.then == Then::Stop && !self.directory.can_be_stopped(worker.session) {
+            let message = "the SDK of this worker connects again whatever it is told; end its process instead";
+            return Err(Error::caller(Code::Unsupported, message));
+        }
         let patience = wanted
             .timeout_ms
             .map_or(PATIENCE_DEFAULT, Duration::from_millis)
@@ -91,6 +117,14 @@ impl Admin {
             Drained::Late(left) => ("late", left),
             Drained::Gone => ("gone", 0),
         };
+        let parting = match wanted.then {
+            Then::Stay => None,
+            Then::Reconnect => Some(Parting::Reconnect),
+            Then::Stop => Some(Parting::Stop),
+        };
+        if let Some(parting) = parting.filter(|_| left == 0) {
+            self.directory.part(worker.session, parting);
+        }
         Ok(json!({ "outcome": outcome, "calls_left": left }))
     }
 }

@@ -69,6 +69,7 @@ impl Words {
             *self.who.lock() = Who::Older;
             return self.way.take(Frame::Hello(hello));
         }
+        self.way_out.knows_refusals();
         let place = hello.namespace.as_deref().and_then(namespace);
         let _turn = self.registering.as_ref().map(|turn| turn.lock());
         if self.registering.is_some()
@@ -195,6 +196,14 @@ fn conflict(id: Arc<str>, place: Option<&str>, owner: &str, message: &str) -> Re
 
 fn shown(place: Option<&str>) -> &str {
     place.unwrap_or("default")
+}
+
+/// What has an SDK that knows the refusals stay away: another has taken its place.
+pub(in crate::session) fn dismissal() -> ErrorBody {
+    let details = json!({ "namespace": "default", "worker_name": "", "owner_worker_id": "" });
+    ErrorBody::caller(Code::Conflict, "the worker was taken out")
+        .reason(WORKER_CONFLICT)
+        .details(details)
 }
 
 /// The message of the dialect that tells of one of the refusals.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{CALLER_KEY, Codec, IDENTIFY, NAME_BYTES_MAX};
 use crate::{
-    CallRef, CallView, Code, Delivery, Encoding, ErrorBody, PayloadView,
+    CallRef, CallView, Code, Delivery, Encoding, ErrorBody, PayloadView, affinity,
     codec::Draft,
     json::{is_plain, is_valid, skip, skip_plain, skip_space},
 };
@@ -159,6 +159,7 @@ impl Codec {
                     baggage: fields.baggage,
                     caller: None,
                     metadata: fields.metadata,
+                    affinity: fields.metadata.and_then(affinity),
                 }))
             }
             _ => None,

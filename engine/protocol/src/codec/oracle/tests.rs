@@ -115,6 +115,7 @@ fn call() -> impl Strategy<Value = Call> {
                 trace: Trace { parent, baggage },
                 caller,
                 metadata,
+                affinity: None,
             }
         },
     )
