@@ -13,6 +13,7 @@ pub mod iii;
 mod mask;
 mod modules;
 mod node;
+mod order;
 mod place;
 mod ports;
 mod rbac;

@@ -6,6 +6,7 @@
 
 mod gate;
 mod house;
+mod order;
 mod ready;
 mod step;
 mod swap;
@@ -19,6 +20,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use agentos_protocol::{Code, ErrorBody, SessionId};
@@ -51,6 +53,8 @@ struct Inner {
     supervisor: supervisor::Handle,
     gate: Arc<Gate>,
     house: OnceLock<Arc<dyn House>>,
+    /// Every worker that the settings name is known.
+    furnished: CancellationToken,
     env: Arc<dyn Env>,
     builds_dir: PathBuf,
     workers: Mutex<BTreeMap<String, Arc<Worker>>>,
@@ -141,6 +145,7 @@ impl Fleet {
             gate: Arc::new(Gate::new(supervisor.clone())),
             supervisor,
             house: OnceLock::new(),
+            furnished: CancellationToken::new(),
             env,
             builds_dir,
             workers: Mutex::default(),
@@ -157,6 +162,7 @@ impl Fleet {
     /// Where in-process workers come from. Said once, when everything is there.
     pub(crate) fn furnish(&self, house: Arc<dyn House>) {
         let _ = self.0.house.set(house);
+        self.0.furnished.cancel();
     }
 
     /// Takes over a worker in the engine's process that is there.
@@ -185,12 +191,23 @@ impl Fleet {
     pub(crate) fn enlist(&self, manifest: Manifest) -> std::io::Result<()> {
         let name = manifest.name.clone();
         let source = Source::Process(Box::new(manifest.clone()));
+        let go = (!manifest.depends_on.is_empty()).then(CancellationToken::new);
         let mut seats = Vec::new();
         for _ in 0..manifest.replicas {
-            seats.push(self.launch(&manifest, false)?);
+            let instance = self.0.supervisor.next_instance();
+            let manifest = manifest.clone();
+            self.0
+                .supervisor
+                .add_after(instance, manifest, go.clone())?;
+            seats.push(Seat::Process(instance));
         }
         let worker = Worker::new(&name, source, seats);
         self.0.workers.lock().insert(name, Arc::clone(&worker));
+        if let Some(go) = go {
+            let (fleet, worker) = (self.clone(), Arc::clone(&worker));
+            let waiting = async move { fleet.start_after(worker, manifest.depends_on, go).await };
+            self.0.tasks.spawn(waiting);
+        }
         let fleet = self.clone();
         self.0
             .tasks
@@ -271,13 +288,11 @@ impl Fleet {
         let _ = self.0.steps.send(step);
     }
 
-    /// Starts one more process; the sessions of one that `is_new` get no calls when they come.
-    fn launch(&self, manifest: &Manifest, is_new: bool) -> std::io::Result<Seat> {
+    /// Starts one more process, whose sessions get no calls when they come.
+    fn launch(&self, manifest: &Manifest) -> std::io::Result<Seat> {
         let supervisor = &self.0.supervisor;
         let instance = supervisor.next_instance();
-        if is_new {
-            self.0.gate.expect(instance);
-        }
+        self.0.gate.expect(instance);
         supervisor.add(instance, manifest.clone())?;
         Ok(Seat::Process(instance))
     }
@@ -295,13 +310,15 @@ impl Fleet {
     /// Gives each of `seats` its share of the calls from now on.
     fn share(&self, seats: &[Seat], share: u16) {
         for seat in seats {
+            let mut over = Duration::ZERO;
             if let Seat::Process(instance) = seat {
                 for stranger in self.0.gate.set(*instance, share) {
-                    self.0.traffic.give(stranger, FULL);
+                    self.0.traffic.give(stranger, FULL, over);
                 }
+                over = self.0.gate.slow_start(*instance);
             }
             for session in self.sessions_of(*seat) {
-                self.0.traffic.give(session.session, share);
+                self.0.traffic.give(session.session, share, over);
             }
         }
     }

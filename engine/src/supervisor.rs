@@ -14,6 +14,7 @@ mod output;
 mod prepare;
 mod process;
 mod programs;
+mod resources;
 mod status;
 mod unit;
 pub(crate) mod usage;
@@ -39,6 +40,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use environment::{SecretFile, Setting};
 pub(crate) use manifest::REPLICAS_MAX;
 pub use manifest::{Health, Language, Manifest, Policy, Restart};
+pub use resources::Resources;
 pub use status::{Event, InstanceId, State, Status, What};
 
 use backoff::Backoff;
@@ -144,6 +146,7 @@ fn first_status(instance: InstanceId, manifest: &Manifest, log: PathBuf) -> Stat
         build: None,
         language: manifest.language.as_str(),
         description: manifest.description.clone(),
+        slow_start: manifest.slow_start,
         state: State::Preparing,
         pid: None,
         restarts: 0,
@@ -165,6 +168,19 @@ impl Handle {
     /// # Errors
     /// When its log cannot be written.
     pub fn add(&self, instance: InstanceId, manifest: Manifest) -> io::Result<()> {
+        self.add_after(instance, manifest, None)
+    }
+
+    /// As [`Handle::add`]; what it needs is prepared at once, and it is started when `go` is cancelled.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_after(
+        &self,
+        instance: InstanceId,
+        manifest: Manifest,
+        go: Option<CancellationToken>,
+    ) -> io::Result<()> {
         let inner = &self.0;
         let path = inner.logs_dir.join(format!("{}.log", manifest.name));
         let output = Output::on(self.log(&manifest.name, &path)?);
@@ -189,6 +205,7 @@ impl Handle {
             manifest,
             process: None,
             began: Instant::now(),
+            go,
         };
         self.units().push(remote);
         inner.tasks.spawn(unit.run(inbox));

@@ -1,5 +1,7 @@
 //! Worker processes: started, restarted, never left behind.
 
+mod order;
+
 use std::fs;
 
 use agentos_sdk::Code;

@@ -15,7 +15,7 @@ use agentos_sdk::async_trait;
 use dashmap::DashMap;
 use tokio::sync::{broadcast, oneshot};
 
-use super::{Bus, Deliver, Drained, Undelivered};
+use super::{Bus, Deliver, Drained, Parting, Undelivered};
 use crate::fleet::{Doorkeeper, FULL, Traffic};
 
 /// Who decides what share sessions come with.
@@ -46,7 +46,7 @@ impl Bus {
         let peer: Option<IpAddr> = self.router.peer(session);
         let greeting = keeper.greeted(session, hello, peer);
         if let Some(share) = greeting.share {
-            self.set_share(session, share_of(share));
+            self.set_share_over(session, share_of(share), greeting.over);
         }
         if let Some(worker) = greeting.worker {
             self.put_among(session, worker);
@@ -165,8 +165,8 @@ impl Traffic for Bus {
         self.events()
     }
 
-    fn give(&self, session: SessionId, share: u16) {
-        self.set_share(session, share_of(share));
+    fn give(&self, session: SessionId, share: u16, over: Duration) {
+        self.set_share_over(session, share_of(share), over);
     }
 
     fn belongs(&self, session: SessionId, worker: &str) {
@@ -178,6 +178,10 @@ impl Traffic for Bus {
             Drained::Late(left) => left,
             Drained::Finished | Drained::Gone => 0,
         }
+    }
+
+    fn cut(&self, session: SessionId) {
+        self.part(session, Parting::Stop);
     }
 
     async fn ask(

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Access, Auth, BUILTIN_WORKERS, Builtin, Document, Env, Error, Http, Limits, Listener,
     ListenerSettings, Modules, Overrides, Rbac, Section, Settings, Workers, host::Host,
-    modules::Sections, place::Place, ports, written, written::Written,
+    modules::Sections, order, place::Place, ports, written, written::Written,
 };
 use crate::{builtin::exec, supervisor::Manifest};
 
@@ -310,6 +310,7 @@ impl Check<'_> {
         let mut processes = self.processes(&written.workers.dirs)?;
         processes.extend(program);
         self.refuse_unknown(&builtin, &processes)?;
+        self.refuse_disorder(&builtin, &processes)?;
         builtin.retain(|worker| self.overrides.wants(&worker.name));
         processes.retain(|worker| self.overrides.wants(&worker.name));
         Ok(Workers {
@@ -374,6 +375,19 @@ impl Check<'_> {
     }
 
     /// A misspelt `--only` would otherwise start nothing and say nothing.
+    /// What processes depend on must be there, whether or not it is left out this time.
+    pub(super) fn refuse_disorder(
+        &self,
+        builtin: &[Builtin],
+        processes: &[Manifest],
+    ) -> Result<(), Error> {
+        let others: Vec<&str> = builtin.iter().map(|worker| &*worker.name).collect();
+        match order::fault(&others, processes) {
+            None => Ok(()),
+            Some(message) => Err(self.document.error("workers.dirs", message)),
+        }
+    }
+
     pub(super) fn refuse_unknown(
         &self,
         builtin: &[Builtin],

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use agentos_core::SessionView;
@@ -26,6 +27,8 @@ pub(crate) trait Doorkeeper: Send + Sync {
 pub(crate) struct Greeting {
     /// Its share from now on, where that is not what it has.
     pub(crate) share: Option<u16>,
+    /// Over which time it grows to that.
+    pub(crate) over: Duration,
     /// What it is an instance of.
     pub(crate) worker: Option<Arc<str>>,
 }
@@ -77,6 +80,13 @@ impl Gate {
         }
     }
 
+    /// How long an instance takes to get its whole share.
+    pub(super) fn slow_start(&self, instance: InstanceId) -> Duration {
+        let status = self.supervisor.follow(instance);
+        let slow_start = status.map(|status| status.borrow().slow_start);
+        slow_start.unwrap_or_default()
+    }
+
     pub(super) fn share(&self, instance: InstanceId) -> u16 {
         self.shares.lock().get(&instance).copied().unwrap_or(FULL)
     }
@@ -108,8 +118,10 @@ impl Doorkeeper for Gate {
         let instance = self.instance(hello, peer);
         let share = instance.map_or(FULL, |instance| self.share(instance));
         let status = instance.and_then(|instance| self.supervisor.follow(instance));
+        let over = instance.map_or(Duration::ZERO, |instance| self.slow_start(instance));
         Greeting {
-            share: (was_stranger || share != FULL).then_some(share),
+            share: (was_stranger || share != FULL || !over.is_zero()).then_some(share),
+            over,
             worker: status.map(|status| status.borrow().name.as_str().into()),
         }
     }

@@ -68,9 +68,7 @@ impl Fleet {
 
     async fn bring(&self, worker: &Worker, source: &Source) -> Result<Seat, String> {
         match source {
-            Source::Process(manifest) => self
-                .launch(manifest, true)
-                .map_err(|error| error.to_string()),
+            Source::Process(manifest) => self.launch(manifest).map_err(|error| error.to_string()),
             Source::InProcess => {
                 let house = self.0.house.get();
                 let house = house.ok_or("the engine is still starting; try again")?;
@@ -253,7 +251,11 @@ impl Fleet {
         Ok(())
     }
 
-    async fn is_well(&self, session: &SessionView, health: &Health) -> Result<(), String> {
+    pub(super) async fn is_well(
+        &self,
+        session: &SessionView,
+        health: &Health,
+    ) -> Result<(), String> {
         let asked = self
             .0
             .traffic

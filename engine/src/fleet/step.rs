@@ -76,6 +76,11 @@ pub enum What {
     WorkerScaled {
         replicas: usize,
     },
+    /// It is started without a worker that it depends on, and that does not serve yet.
+    DependencyMissing {
+        dependency: String,
+        waited_ms: u64,
+    },
     WorkerPaused,
     WorkerResumed,
     WorkerStarted,

@@ -425,6 +425,12 @@ impl Fleet {
         let cut = self.drain(&seats, patience).await;
         let took_ms = ms(began.elapsed());
         self.tell(worker, What::Drained { took_ms, cut });
+        if cut > 0 {
+            // Whoever waits for those calls, and their queue, need not wait for the process too.
+            for session in seats.iter().flat_map(|seat| self.sessions_of(*seat)) {
+                self.0.traffic.cut(session.session);
+            }
+        }
         self.end(seats).await;
     }
 
@@ -451,7 +457,7 @@ impl Fleet {
                 Seat::Process(instance) => {
                     self.0.supervisor.end(instance).await;
                     for stranger in self.0.gate.set(instance, FULL) {
-                        self.0.traffic.give(stranger, FULL);
+                        self.0.traffic.give(stranger, FULL, Duration::ZERO);
                     }
                 }
                 Seat::Local(session) => {

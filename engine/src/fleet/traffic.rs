@@ -56,8 +56,9 @@ pub(crate) trait Traffic: Send + Sync {
 
     fn events(&self) -> broadcast::Receiver<Event>;
 
-    /// How many of the calls a session gets, beside others of its functions; 0 gets none.
-    fn give(&self, session: SessionId, share: u16);
+    /// How many of the calls a session gets, beside others of its functions; 0 gets none. Its share
+    /// grows to that `over` a time, where there is one.
+    fn give(&self, session: SessionId, share: u16, over: Duration);
 
     /// The session is an instance of `worker`: its triggers are not bound beside those of others.
     fn belongs(&self, session: SessionId, worker: &str);
@@ -65,6 +66,9 @@ pub(crate) trait Traffic: Send + Sync {
     /// Gives the session no new calls, and returns when it has answered those it has, or after
     /// `patience`; with the calls that still run.
     async fn drain(&self, session: SessionId, patience: Duration) -> u32;
+
+    /// Ends a session whose calls are not waited for any longer: they are lost, and known to be.
+    fn cut(&self, session: SessionId);
 
     /// Calls `function` of this very session, whatever its share.
     ///

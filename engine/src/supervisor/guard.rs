@@ -22,6 +22,8 @@ use rustix::process::{
     setsid, wait,
 };
 
+use super::resources::Resources;
+
 /// The first argument that makes the program a guard.
 pub const ARGUMENT: &str = "__guard";
 
@@ -38,7 +40,8 @@ pub fn run(command: Vec<OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     adopt_orphans();
-    match spawn(&command) {
+    let (resources, command) = Resources::read(&command);
+    match spawn(command, resources) {
         Ok(worker) => {
             tell(&engine, &format!("started {}", worker.as_raw_nonzero()));
             watch(&engine, worker);
@@ -65,7 +68,7 @@ fn adopt_orphans() {
     unsafe_code,
     reason = "only code between fork and exec can tie the worker's life to its parent's"
 )]
-fn spawn(command: &[OsString]) -> std::io::Result<Pid> {
+fn spawn(command: &[OsString], resources: Resources) -> std::io::Result<Pid> {
     let [program, arguments @ ..] = command else {
         return Err(std::io::Error::other("no command was given"));
     };
@@ -76,6 +79,7 @@ fn spawn(command: &[OsString]) -> std::io::Result<Pid> {
     unsafe {
         worker.pre_exec(move || {
             setsid()?;
+            resources.apply()?;
             #[cfg(target_os = "linux")]
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             // The guard may have died before the call above could be heard.

@@ -8,11 +8,14 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{environment::Setting, fingerprint::DERIVED};
+use super::{environment::Setting, fingerprint::DERIVED, resources::Resources};
 use crate::config::{Document, Env, Error};
 
 /// Instances of one worker on one machine; more is a slip of the finger.
 pub(crate) const REPLICAS_MAX: usize = 64;
+
+/// A worker that is slow for longer than this is not slow at first.
+const SLOW_START_MAX: Duration = Duration::from_hours(1);
 
 /// A worker that is a process of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +46,11 @@ pub struct Manifest {
     pub replicas: usize,
     /// How it says that it is well; without it, one that has registered is.
     pub health: Option<Health>,
+    /// Workers that are to serve before it is started.
+    pub depends_on: Vec<String>,
+    pub resources: Resources,
+    /// Over which time a new instance gets its whole share of the calls.
+    pub slow_start: Duration,
 }
 
 /// The function that says whether a worker is well.
@@ -171,6 +179,12 @@ struct Written {
     #[serde(default = "one")]
     replicas: usize,
     health: Option<WrittenHealth>,
+    #[serde(default)]
+    depends_on: Vec<String>,
+    #[serde(default)]
+    resources: Resources,
+    #[serde(default)]
+    slow_start_ms: u64,
 }
 
 fn one() -> usize {
@@ -209,6 +223,9 @@ impl Manifest {
             restart,
             replicas,
             health,
+            depends_on,
+            resources,
+            slow_start_ms,
         } = written;
         let folder = folder.to_owned();
         Manifest {
@@ -227,6 +244,9 @@ impl Manifest {
             ends: false,
             replicas,
             health: health.map(Health::from),
+            depends_on,
+            resources,
+            slow_start: Duration::from_millis(slow_start_ms),
         }
     }
 
@@ -248,6 +268,9 @@ impl Manifest {
             ends: false,
             replicas: 1,
             health: None,
+            depends_on: Vec::new(),
+            resources: Resources::default(),
+            slow_start: Duration::ZERO,
         }
     }
 
@@ -322,6 +345,13 @@ impl Manifest {
                 "health".into(),
                 "expected a function of this worker and times above 0, for instance { function: tools::health }",
             );
+        }
+        if let Some((key, message)) = self.resources.fault() {
+            return Some((key.into(), message));
+        }
+        if self.slow_start > SLOW_START_MAX {
+            let message = format!("expected at most {} (an hour)", SLOW_START_MAX.as_millis());
+            return Some(("slow_start_ms".into(), message));
         }
         if self.restart.backoff_ms == 0 || self.restart.backoff_ms > self.restart.backoff_ms_max {
             return fault(

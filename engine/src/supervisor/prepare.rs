@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Manifest, What, environment, fingerprint,
+    Manifest, Resources, What, environment, fingerprint,
     output::Output,
     process::{Launch, Process},
 };
@@ -150,6 +150,8 @@ impl<R: Fn(What) + Clone + Send + 'static> Preparation<'_, R> {
         let launch = Launch {
             guard: self.guard,
             command,
+            // They are for the worker, not for its compiler.
+            resources: Resources::default(),
             folder: &self.manifest.folder,
             env,
             instance: None,

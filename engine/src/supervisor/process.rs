@@ -20,6 +20,7 @@ use super::{
     InstanceId, guard,
     kin::{Kin, Known},
     output::Output,
+    resources::Resources,
 };
 
 /// What to run.
@@ -27,6 +28,7 @@ pub(super) struct Launch<'a> {
     /// The guard's program and first arguments.
     pub(super) guard: &'a [OsString],
     pub(super) command: &'a [String],
+    pub(super) resources: Resources,
     pub(super) folder: &'a Path,
     pub(super) env: BTreeMap<&'a str, &'a str>,
     /// The instance that it is, where it is one.
@@ -55,6 +57,7 @@ impl Process {
         let mut command = Command::new(&launch.guard[0]);
         command
             .args(&launch.guard[1..])
+            .args(launch.resources.words())
             .args(launch.command)
             .current_dir(launch.folder)
             .envs(launch.env);

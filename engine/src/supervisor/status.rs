@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub enum State {
     /// Its preparation runs, or waits for another engine that prepares the same folder.
     Preparing,
+    /// It is prepared, and those it depends on do not serve yet.
+    Waiting,
     /// The process is being started.
     Starting,
     Running,
@@ -28,6 +30,7 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             State::Preparing => "preparing",
+            State::Waiting => "waiting",
             State::Starting => "starting",
             State::Running => "running",
             State::Backoff => "backoff",
@@ -39,7 +42,7 @@ impl State {
 
     /// True while the first start may still succeed by itself.
     pub fn is_under_way(self) -> bool {
-        matches!(self, State::Preparing | State::Starting)
+        matches!(self, State::Preparing | State::Waiting | State::Starting)
     }
 }
 
@@ -56,6 +59,9 @@ pub struct Status {
     pub build: Option<String>,
     pub language: &'static str,
     pub description: String,
+    /// Over which time a new connection of it gets its whole share of the calls.
+    #[serde(skip)]
+    pub slow_start: Duration,
     pub state: State,
     /// Of the worker itself, while it runs.
     pub pid: Option<u32>,

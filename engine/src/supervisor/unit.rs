@@ -54,11 +54,15 @@ pub(super) struct Unit {
     pub(super) backoff: Backoff,
     pub(super) process: Option<Process>,
     pub(super) began: Instant,
+    /// It is not started before.
+    pub(super) go: Option<CancellationToken>,
 }
 
 #[derive(Clone, Copy)]
 enum Step {
     Prepare,
+    /// Until those it depends on are there.
+    Hold,
     Start,
     Watch,
     Wait(Duration),
@@ -107,6 +111,7 @@ impl Unit {
     async fn step(&mut self, step: Step) -> Step {
         match step {
             Step::Prepare => self.prepare().await,
+            Step::Hold => self.hold().await,
             Step::Start => self.start().await,
             Step::Watch => self.watch().await,
             Step::Wait(delay) => {
@@ -142,13 +147,22 @@ impl Unit {
             report,
         };
         match preparation.run().await {
-            Ok(()) => Step::Start,
+            Ok(()) => Step::Hold,
             Err(Fault { message, output }) => {
                 self.note(|status| status.last_error = Some(message.clone()));
                 self.report(State::Failed, What::Failed { message, output });
                 Step::Idle
             }
         }
+    }
+
+    async fn hold(&mut self) -> Step {
+        if let Some(go) = self.go.clone().filter(|go| !go.is_cancelled()) {
+            self.enter(State::Waiting);
+            go.cancelled().await;
+        }
+        self.go = None;
+        Step::Start
     }
 
     async fn missing(&self) -> Option<String> {
@@ -185,6 +199,7 @@ impl Unit {
         let launch = Launch {
             guard: &self.shared.guard,
             command: &self.manifest.command,
+            resources: self.manifest.resources,
             folder: &self.manifest.folder,
             env: own.chain(given).chain(name).chain(build).collect(),
             instance: Some((&self.shared.kin, self.instance)),

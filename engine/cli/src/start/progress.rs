@@ -94,7 +94,7 @@ impl Progress {
 
     fn is_settled(&mut self, status: &Status, running: &Running) -> bool {
         match status.state {
-            State::Preparing | State::Starting => false,
+            State::Preparing | State::Waiting | State::Starting => false,
             State::Failed | State::Skipped | State::Stopped => true,
             State::Running | State::Backoff => {
                 let since = self.running_since.entry(status.name.clone());

@@ -313,6 +313,7 @@ impl<'a> Reading<'a> {
         }
         self.refuse_namesakes(&processes)?;
         self.check.refuse_unknown(&[], &processes)?;
+        self.check.refuse_disorder(&[], &processes)?;
         processes.retain(|process| self.check.overrides.wants(&process.name));
         watches.retain(|watch| self.check.overrides.wants(&watch.worker));
         Ok((processes, watches))

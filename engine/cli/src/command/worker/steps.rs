@@ -48,7 +48,7 @@ impl Steps {
     fn line(&self, name: &str, text: &str) {
         let style = match name {
             "swap_failed" | "failed" | "crash_loop" | "process_ended" => RED,
-            "functions_missing" | "skipped" => YELLOW,
+            "functions_missing" | "dependency_missing" | "skipped" => YELLOW,
             "swap_done" | "health_passed" | "instance_ready" => GREEN,
             _ => DIM,
         };
@@ -148,6 +148,11 @@ fn text(name: &str, step: &Value) -> Option<String> {
         "swap_done" => format!("done: build {} serves", field("build")),
         "swap_failed" => format!("{}{}", field("message"), lines("output")),
         "worker_scaled" => format!("{} instances run", field("replicas")),
+        "dependency_missing" => format!(
+            "it starts without {}, which does not serve after {} ms",
+            field("dependency"),
+            field("waited_ms")
+        ),
         "worker_paused" => "it gets no calls".to_owned(),
         "worker_resumed" => "it gets calls again".to_owned(),
         "worker_started" => "it runs".to_owned(),
