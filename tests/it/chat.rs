@@ -1,6 +1,6 @@
 //! A chat through all of them: HTTP, agent, scripted model, tools in three languages, and back.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
@@ -25,7 +25,12 @@ pub(crate) fn scripted(script: &str) -> Result<(TempDir, String)> {
 
 /// What the scripted model was asked, and how each answer ended.
 pub(crate) fn records(engine: &Engine) -> Vec<Value> {
-    let text = fs::read_to_string(engine.folder.path().join("record.jsonl")).unwrap_or_default();
+    records_in(engine.folder.path())
+}
+
+/// The same, of the model whose script and record are in `folder`.
+pub(crate) fn records_in(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("record.jsonl")).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()

@@ -27,30 +27,24 @@ pub(crate) fn run(given: &[&str]) -> Result<()> {
             .with_context(|| format!("{word} wants a value"))?;
         asked.push((variable, *value));
     }
-    play(test, &asked)
+    play(test, &["--exact"], &asked)
 }
 
-/// Runs one test that is not played in CI, or not so long, and shows what it prints.
-pub(crate) fn play(test: &str, asked: &[(&str, &str)]) -> Result<()> {
+/// Runs tests that are not played in CI, or not so long, and shows what they print.
+pub(crate) fn play(tests: &str, more: &[&str], asked: &[(&str, &str)]) -> Result<()> {
     if std::env::var_os("AGENTOS_BIN").is_none() {
         step(".", "cargo build --release --package agentos").run(&mut Count::default())?;
     }
     let status = Command::new("cargo")
         .args(["test", "--release", "--quiet", "--package", "agentos-tests"])
-        .args([
-            "--test",
-            "it",
-            "--",
-            test,
-            "--exact",
-            "--include-ignored",
-            "--nocapture",
-        ])
+        .args(["--test", "it", "--", tests])
+        .args(["--include-ignored", "--nocapture"])
+        .args(more)
         .envs(asked.iter().copied())
         .current_dir(root())
         .status()?;
     if !status.success() {
-        bail!("{test} ended with {status}");
+        bail!("{tests} ended with {status}");
     }
     Ok(())
 }

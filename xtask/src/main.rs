@@ -20,7 +20,8 @@ cargo xtask VERB
   bench ..     the engine against a relay and others (bench/README.md); `bench --help` says what can be given
   crash        kills the engine under load 200 times and counts what is lost; --rounds N, --seed N,
                --storage ADAPTER; --power-cut cuts the power of its disk instead (needs root)
-  soak         swaps a worker under load 200 times, and prints what is lost and what leaks; --swaps N
+  soak         swaps a worker of each language 20 times under 2,000 calls/s and streams, and prints calls/s,
+               p99 and what leaks; --swaps N, --rate CALLS_PER_SECOND; --restarts N restarts one instead
   fuzz SECONDS runs each fuzz target so long (needs cargo-fuzz and a nightly toolchain)";
 
 fn main() -> ExitCode {
