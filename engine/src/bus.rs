@@ -47,7 +47,6 @@ pub(crate) trait Deliver: Send + Sync {
     }
 
     /// Takes a call that was made in this process.
-    #[expect(clippy::boxed_local, reason = "a worker in this process keeps the box")]
     fn call_here(&self, routed: Routed, call: Box<Call>) -> Result<(), Undelivered> {
         self.call(&routed, &call.view())
     }

@@ -169,6 +169,7 @@ fn resident_mib(engine: &Engine) -> Result<u64> {
 const GROWTH_MIB_MAX: u64 = 64;
 
 /// So many messages wait, the engine is killed and opened again, and they come in order.
+#[expect(clippy::print_stdout, reason = "the figures are what one runs it for")]
 async fn wait_in_line(messages: u64, heard: u64) -> Result<()> {
     let settings = "queue: { queue_configs: { orders: { concurrency: 1 } } }";
     let engine = Engine::start(settings, &["--no-workers"]).await?;

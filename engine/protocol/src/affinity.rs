@@ -13,7 +13,7 @@ struct Said<'a> {
 /// is written.
 pub fn affinity(metadata: &str) -> Option<&str> {
     // Nearly all say nothing of the kind, and are not read for it.
-    if !metadata.contains("\"affinity\"") {
+    if !metadata.trim_start().starts_with('{') || !metadata.contains("\"affinity\"") {
         return None;
     }
     let said: Said<'_> = serde_json::from_str(metadata).ok()?;

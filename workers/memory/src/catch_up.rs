@@ -146,7 +146,7 @@ async fn grow(shelf: &Arc<Shelf>) {
             return;
         };
         let made = aside(move || Graph::new(wanted.vectors)).await;
-        match made.map_err(|error| error.message.to_string()).flatten() {
+        match made.map_err(|error| error.message).flatten() {
             Ok(graph) => shelf
                 .index
                 .write()
