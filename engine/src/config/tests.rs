@@ -129,7 +129,7 @@ fn faults_name_line_key_and_what_would_be_right() {
     );
     check(
         "state:\n  value_max: 5\n",
-        "2: `state.value_max`: unknown field `value_max`, expected one of `scope_bytes_max`, `key_bytes_max`, `value_bytes_max`, `list_bytes_max`, `writes_per_key_max`, `events_per_trigger_max`, `triggers_enabled`, `relaxed_scopes`, `sweep_interval_ms`",
+        "2: `state.value_max`: unknown field `value_max`, expected one of `scope_bytes_max`, `key_bytes_max`, `value_bytes_max`, `list_bytes_max`, `writes_per_key_max`, `events_per_trigger_max`, `triggers_enabled`, `relaxed_scopes`, `history`, `sweep_interval_ms`",
     );
     check(
         "data_dir: ${MISSING}\n",

@@ -68,28 +68,32 @@ async fn a_new_build_takes_over_under_load_and_goes_back() -> Result<()> {
 async fn a_build_that_does_not_serve_never_gets_a_call() -> Result<()> {
     let shop = Shop::open().await?;
     let load = shop.load(4);
-    for (name, build, reason, message) in [
+    // The crash is seen whenever it comes; the others are given up after a while.
+    for (name, build, patience, reason, message) in [
         (
             "crashing",
             json!({ "version": 2, "crashes": true }),
+            "60s",
             "start_failed",
             "it crashed at start: exit code 1",
         ),
         (
             "silent",
             json!({ "version": 2, "silent": true }),
+            "2s",
             "never_registered",
             "has registered no function",
         ),
         (
             "unwell",
             json!({ "version": 2, "unwell": true }),
+            "10s",
             "unhealthy",
             "`shop::health` does not pass: it answered false",
         ),
     ] {
         let folder = shop.build(name, &build)?;
-        let (code, steps) = shop.worker(&["swap", "shop", "--to", &folder, "--ready", "2s"])?;
+        let (code, steps) = shop.worker(&["swap", "shop", "--to", &folder, "--ready", patience])?;
         assert_eq!(code, 1, "{name}: {steps:#?}");
         let failed = step(&steps, "swap_failed");
         assert_eq!(failed["reason"], reason);
