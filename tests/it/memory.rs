@@ -123,7 +123,11 @@ async fn of_ten_thousand_facts_the_right_one_is_found_in_other_words() -> Result
         start.elapsed()
     );
     let (again, after) = ask_all(&caller, &probes, "hybrid", "after a restart").await?;
-    let other: Vec<_> = answers.iter().zip(&after).filter(|(a, b)| a != b).collect();
+    // To be recalled counts a little for a memory's rank: of those that hardly match, one may give way.
+    let differs = |(before, after): &(&Vec<String>, &Vec<String>)| {
+        before[0] != after[0] || before.iter().filter(|text| !after.contains(text)).count() > 1
+    };
+    let other: Vec<_> = answers.iter().zip(&after).filter(differs).collect();
     ensure!(again == found && other.is_empty(), "{again}, {other:?}");
     Ok(())
 }

@@ -190,6 +190,10 @@ async fn wait_in_line(messages: u64, heard: u64) -> Result<()> {
     ensure!(stats["depth"] == messages, "{stats}");
     let again = resident_mib(&engine)?;
     let mut worker = heir(&engine, &["order::ship"]).await?;
+    // What one connection says is heard in order: with this answer the function is there.
+    let ask = json!({ "type": "invokefunction", "invocation_id": "s1", "function_id": "queue::stats", "data": orders });
+    worker.say(&ask).await?;
+    worker.hear_text().await?;
     let _: Value = client.trigger("queue::resume", &orders).await?;
     for number in 0..heard {
         let call = delivery(&mut worker).await?;
