@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use bytes::BytesMut;
 use memchr::memmem;
 use tokio::task::JoinSet;
 
@@ -119,15 +120,15 @@ impl Client {
         if !head.contains("transfer-encoding: chunked") {
             bail!("a stream that is not in chunks: {head}");
         }
-        let (mut tokens, mut last) = (0, false);
+        let (mut tokens, mut chunks, mut body) = (0, Chunks::default(), Vec::new());
         loop {
+            let is_over = chunks.read(&mut self.link.input, &mut body)?;
             // What may be the beginning of a token is left for the next read.
-            let input = &self.link.input;
             let now = now_ns();
             let (mut at, mut heard) = (0, 0);
-            while let Some(found) = memmem::find(&input[at..], MARK) {
+            while let Some(found) = memmem::find(&body[at..], MARK) {
                 let digits = at + found + MARK.len();
-                let Some(made) = input.get(digits..digits + DIGITS) else {
+                let Some(made) = body.get(digits..digits + DIGITS) else {
                     break;
                 };
                 let made: u64 = std::str::from_utf8(made)?.parse()?;
@@ -144,13 +145,8 @@ impl Client {
             }
             tokens += heard;
             self.tally.count(heard);
-            last |= memmem::find(&input[at..], b"[DONE]").is_some();
-            let is_over = last && input.ends_with(b"0\r\n\r\n");
-            // `[DONE]` and the end of the chunks may be cut anywhere: some bytes stay.
-            let kept = input.len().saturating_sub(MARK.len() + DIGITS).max(at);
-            let _ = self.link.input.split_to(kept);
+            body.drain(..body.len().saturating_sub(MARK.len() + DIGITS).max(at));
             if is_over {
-                self.link.input.clear();
                 break;
             }
             self.link.step().await?;
@@ -159,5 +155,42 @@ impl Client {
             self.tally.failed();
         }
         Ok(())
+    }
+}
+
+/// The framing of a body in chunks (RFC 9112, 7.1), without extensions and trailers.
+#[derive(Default)]
+struct Chunks {
+    /// Of the chunk that is being read, with its line end.
+    left: usize,
+}
+
+impl Chunks {
+    /// Moves what is there of the body; true at its end.
+    fn read(&mut self, input: &mut BytesMut, body: &mut Vec<u8>) -> Result<bool> {
+        loop {
+            let taken = self.left.min(input.len());
+            let piece = input.split_to(taken);
+            // The last two bytes of a chunk are its line end.
+            let data = taken.min(self.left.saturating_sub(2));
+            body.extend_from_slice(&piece[..data]);
+            self.left -= taken;
+            if self.left > 0 {
+                return Ok(false);
+            }
+            let Some(end) = memmem::find(input, b"\r\n") else {
+                return Ok(false);
+            };
+            let size = usize::from_str_radix(std::str::from_utf8(&input[..end])?.trim(), 16)?;
+            if size == 0 {
+                if input.len() < end + 4 {
+                    return Ok(false);
+                }
+                let _ = input.split_to(end + 4);
+                return Ok(true);
+            }
+            let _ = input.split_to(end + 2);
+            self.left = size + 2;
+        }
     }
 }
