@@ -50,7 +50,7 @@ pub(crate) fn all() -> Result<()> {
         {
             report.stage("end to end", &[rust(&format!("--bins {INTEGRATION}"))]);
         }
-        report.stage("Rust", &[rust(UNITS), rust("--doc")]);
+        report.stage("Rust", &[rust("--doc"), rust(UNITS)]);
         report.stage("embedding worker", &embedding());
     }
     report.finish()
